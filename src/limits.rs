@@ -1,0 +1,106 @@
+//! Every limit, by name. Enforced before the memory is spent; a refusal is a clear answer that loses nothing.
+
+use serde::Deserialize;
+
+/// What the daemon takes. `[limits]` in muster.toml overrides single values; docs/OPERATIONS.md lists them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes of a request body as sent (413).
+    pub body_bytes: usize,
+    /// Bytes of an upload after decompression (413).
+    pub inflated_bytes: usize,
+    /// Decompressed bytes per compressed byte, past the first 64 KiB (413).
+    pub inflate_ratio: usize,
+    /// Rows of one scan (422).
+    pub rows: usize,
+    /// Bytes of one row as sent (422).
+    pub row_bytes: usize,
+    /// Bytes of one value (422).
+    pub value_bytes: usize,
+    /// Nesting of a document (422). A scan needs 5.
+    pub depth: usize,
+    /// Rows that one upload may bring which the fleet has never shown (422).
+    pub new_rows: usize,
+    /// Rows kept for the whole fleet (503 for uploads that bring new ones).
+    pub fleet_rows: usize,
+    /// Endpoints (503 on enrolment).
+    pub endpoints: usize,
+    /// Open connections; further ones wait in the kernel's queue.
+    pub connections: usize,
+    /// Uploads that are read, inflated and judged at once (503 + Retry-After).
+    pub uploads_in_flight: usize,
+    /// Uploads that share one fsync at most.
+    pub commit_batch: usize,
+    /// Seconds that a client may take to send its head or body.
+    pub request_seconds: u64,
+    /// Free bytes on the store's file system under which writes are refused (503). Never more than a twentieth of the disk.
+    pub disk_reserve_bytes: u64,
+    /// Events waiting for delivery in all sinks together; past it, new ones are counted and dropped from the outbox, never from history.
+    pub outbox: usize,
+    /// Rules in all packs together.
+    pub rules: usize,
+    /// Bytes of one rule file.
+    pub rule_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            body_bytes: 16 << 20,
+            inflated_bytes: 64 << 20,
+            inflate_ratio: 200,
+            rows: 200_000,
+            row_bytes: 1 << 20,
+            value_bytes: 512 << 10,
+            depth: 16,
+            new_rows: 100_000,
+            fleet_rows: 20_000_000,
+            endpoints: 5_000_000,
+            connections: 4_096,
+            uploads_in_flight: 64,
+            commit_batch: 256,
+            request_seconds: 30,
+            disk_reserve_bytes: 64 << 20,
+            outbox: 1_000_000,
+            rules: 65_000,
+            rule_bytes: 256 << 10,
+        }
+    }
+}
+
+impl Limits {
+    /// The relations between limits that the code relies on.
+    pub fn check(&self) -> Result<(), String> {
+        let at_least = |name: &str, value: usize, least: usize| {
+            if value < least { Err(format!("limits.{name} is {value}, it must be at least {least}")) } else { Ok(()) }
+        };
+        at_least("body_bytes", self.body_bytes, 1024)?;
+        at_least("inflated_bytes", self.inflated_bytes, self.body_bytes)?;
+        at_least("row_bytes", self.row_bytes, self.value_bytes)?;
+        at_least("inflate_ratio", self.inflate_ratio, 2)?;
+        at_least("depth", self.depth, 5)?;
+        at_least("connections", self.connections, 1)?;
+        at_least("uploads_in_flight", self.uploads_in_flight, 1)?;
+        at_least("commit_batch", self.commit_batch, 1)?;
+        // Row ids are u32 and the top bit marks an alias.
+        if self.fleet_rows > (1 << 30) {
+            return Err(format!("limits.fleet_rows is {}, it must be at most {}", self.fleet_rows, 1 << 30));
+        }
+        if self.rules > usize::from(u16::MAX) {
+            return Err(format!("limits.rules is {}, it must be at most {}", self.rules, u16::MAX));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_hold_together() {
+        assert_eq!(Limits::default().check(), Ok(()));
+        assert!(Limits { inflated_bytes: 10, ..Limits::default() }.check().is_err());
+    }
+}
