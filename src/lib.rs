@@ -1,1 +1,21 @@
-//! x
+//! Muster holds roll-call for a fleet: scans in, verdicts out, and what changed told, kept and mended.
+//!
+//! Read the modules in this order: it is the way of the data.
+
+pub mod limits;
+
+// 1. What an endpoint said, and how its versions compare.
+pub mod scan;
+
+pub mod collect;
+
+pub mod version;
+
+// 2. What is required: written rules, compiled into a pack.
+pub mod rule;
+
+// 3. Verdicts.
+pub mod judge;
+
+// 4. Keep it, tell it, act on it.
+pub mod notify;

@@ -86,15 +86,34 @@ pub enum Ir {
     /// Constants of one type, `Str` or `Int`.
     List(Vec<Ir>),
     /// A column of the row that quantifier number `slot` (0 = outermost) is at.
-    Column { slot: u8, table: TableId, column: u8 },
+    Column {
+        slot: u8,
+        table: TableId,
+        column: u8,
+    },
     /// `has(r.column)`
-    HasColumn { slot: u8, table: TableId, column: u8 },
+    HasColumn {
+        slot: u8,
+        table: TableId,
+        column: u8,
+    },
     /// A column of the row with this key; `key` is as long as the table's key (empty for a single-row table).
-    Lookup { table: TableId, key: Vec<Ir>, column: u8 },
+    Lookup {
+        table: TableId,
+        key: Vec<Ir>,
+        column: u8,
+    },
     /// `has(table[key])`, `key in table`: whether there is such a row.
-    HasRow { table: TableId, key: Vec<Ir> },
+    HasRow {
+        table: TableId,
+        key: Vec<Ir>,
+    },
     /// `has(table[key].column)`: whether there is such a row and it has the column.
-    HasCell { table: TableId, key: Vec<Ir>, column: u8 },
+    HasCell {
+        table: TableId,
+        key: Vec<Ir>,
+        column: u8,
+    },
     Not(Box<Ir>),
     And(Vec<Ir>),
     Or(Vec<Ir>),
@@ -112,9 +131,20 @@ pub enum Ir {
     /// A Str read as a version of a scheme.
     Version(Scheme, Box<Ir>),
     /// A Bool over the rows of a table.
-    Quant { quantifier: Quantifier, table: TableId, only: Patterns, slot: u8, body: Box<Ir> },
+    Quant {
+        quantifier: Quantifier,
+        table: TableId,
+        only: Patterns,
+        slot: u8,
+        body: Box<Ir>,
+    },
     /// An Int: how many rows satisfy the body.
-    Count { table: TableId, only: Patterns, slot: u8, body: Box<Ir> },
+    Count {
+        table: TableId,
+        only: Patterns,
+        slot: u8,
+        body: Box<Ir>,
+    },
 }
 
 impl Ir {

@@ -225,10 +225,7 @@ pub static TABLES: &[Table] = &[
         doc: "Settings of the SSH server outside Match blocks, `Include` followed, the first line for a key wins. \
               Several lines of a key that adds up (AllowUsers, Port, HostKey, ...) are joined with a blank.",
         collectors: "muster scan (/etc/ssh/sshd_config)",
-        columns: &[
-            col("key", Str, "keyword in lower case"),
-            col("value", Str, "as written; yes, no and the like in lower case"),
-        ],
+        columns: &[col("key", Str, "keyword in lower case"), col("value", Str, "as written; yes, no and the like in lower case")],
     },
     Table {
         name: "pam",
@@ -257,7 +254,11 @@ pub static TABLES: &[Table] = &[
         collectors: "muster scan (systemd unit files and /run/systemd); Windows agents",
         columns: &[
             col("name", Str, "`ssh.service`, `systemd-timesyncd.service`, `tmp.mount`; Windows: `spooler`"),
-            col("start", Str, "systemd: `enabled`, `disabled`, `masked`, `static`, `indirect`, `generated`, `alias`; Windows: `auto`, `manual`, `disabled`"),
+            col(
+                "start",
+                Str,
+                "systemd: `enabled`, `disabled`, `masked`, `static`, `indirect`, `generated`, `alias`; Windows: `auto`, `manual`, `disabled`",
+            ),
             col("state", Str, "`running` or `stopped`"),
             col("user", Str, "account it runs as"),
         ],
@@ -294,11 +295,7 @@ pub static TABLES: &[Table] = &[
         fold_case: false,
         doc: "Local groups.",
         collectors: "muster scan (/etc/group); Windows agents",
-        columns: &[
-            col("name", Str, "group name"),
-            col("gid", Int, "group id"),
-            col("members", Str, "comma-separated account names"),
-        ],
+        columns: &[col("name", Str, "group name"), col("gid", Int, "group id"), col("members", Str, "comma-separated account names")],
     },
     Table {
         name: "mount",
@@ -395,10 +392,7 @@ pub static TABLES: &[Table] = &[
         fold_case: true,
         doc: "Windows password, lockout and other security options of the local security policy.",
         collectors: "Windows agents (secedit /export)",
-        columns: &[
-            col("key", Str, "`minimumpasswordlength`, lower case"),
-            col("value", Str, "as exported"),
-        ],
+        columns: &[col("key", Str, "`minimumpasswordlength`, lower case"), col("value", Str, "as exported")],
     },
     Table {
         name: "user_right",
