@@ -14,6 +14,8 @@ pub mod version;
 // 2. What is required: written rules, compiled into a pack.
 pub mod rule;
 
+pub mod pack;
+
 // 3. Verdicts.
 pub mod judge;
 

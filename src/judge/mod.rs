@@ -2,6 +2,7 @@
 
 pub mod explain;
 pub mod forward;
+pub mod truth;
 
 use std::fmt;
 

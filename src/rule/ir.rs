@@ -3,6 +3,8 @@
 //! `CEL text -> ast -> ir`: names are resolved to tables, columns and row variables, macros over key lists are unrolled,
 //! constant keys are folded to the table's case, every operand has the type its operator needs.
 
+use serde::{Deserialize, Serialize};
+
 use crate::scan::table::TableId;
 use crate::version::Scheme;
 
@@ -19,7 +21,7 @@ pub enum Ty {
     Version(Scheme),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Cmp {
     Eq,
     Ne,
@@ -29,7 +31,7 @@ pub enum Cmp {
     Ge,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Arith {
     Add,
     Sub,
@@ -38,7 +40,7 @@ pub enum Arith {
     Rem,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Quantifier {
     Exists,
     All,
@@ -46,7 +48,7 @@ pub enum Quantifier {
 }
 
 /// Functions of values; the number and types of arguments were checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Func {
     /// (Str, Str) -> Bool
     StartsWith,
@@ -78,7 +80,7 @@ pub enum Func {
 /// Empty for the other tables.
 pub type Patterns = Vec<Box<str>>;
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Ir {
     Bool(bool),
     Int(i64),

@@ -1,1 +1,492 @@
-//! (being written)
+//! `muster.scan/1`: JSON bytes -> rows, one pass, rows that are known already recognised by their raw bytes before they are parsed.
+//!
+//! ```json
+//! {"format":"muster.scan/1","endpoint":"web-1","hostname":"web-1","collected_at":"2026-11-21T08:00:00Z","collector":"muster 0.1.0",
+//!  "base":"<digest, if only changed tables follow>",
+//!  "tables":{"os":[{"family":"linux"}],"package":[{"name":"openssl","version":"3.0.15-1"}],"user":{"error":"permission denied"}}}
+//! ```
+//!
+//! `format` comes first. A table is a list of rows or an object with the reason why it could not be collected.
+
+use serde::Serialize;
+
+use super::table::{TABLES, TableId};
+use super::{Row, Scan, TableData};
+use crate::limits::Limits;
+
+pub const FORMAT: &str = "muster.scan/1";
+
+/// What is wrong with an upload, and where.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum DecodeError {
+    #[error("not UTF-8 at byte {0}")]
+    NotUtf8(usize),
+    #[error("not a scan at byte {at}: expected {expected}")]
+    Syntax { at: usize, expected: &'static str },
+    #[error("the document ends at byte {0}, in the middle")]
+    Truncated(usize),
+    #[error("unknown format `{0}`: this server reads `muster.scan/1`")]
+    Format(String),
+    #[error("unknown field `{field}` at byte {at}: a scan has format, endpoint, hostname, collected_at, collector, base and tables")]
+    Field { at: usize, field: String },
+    #[error("field `{field}` at byte {at} is given twice")]
+    Twice { at: usize, field: String },
+    #[error("unknown table `{name}` at byte {at}; this server knows {}", TABLES.iter().map(|t| t.name).collect::<Vec<_>>().join(", "))]
+    Table { at: usize, name: String },
+    #[error("table `{table}`, row {row}, at byte {at}: {why}")]
+    Row { table: &'static str, row: usize, at: usize, why: String },
+    #[error("{what} is over the limit of {limit} (limits.{name})")]
+    Limit { what: String, limit: usize, name: &'static str },
+}
+
+/// What is known of rows already: gives the bytes of the row that is likely next, and finds rows by their bytes.
+pub trait Known {
+    /// Whether the text at this place begins with the row that is expected next in this table; its id and length.
+    fn expect(&mut self, table: TableId, rest: &[u8]) -> Option<(u32, usize)>;
+    /// A row by its raw bytes.
+    fn find(&mut self, table: TableId, raw: &[u8]) -> Option<u32>;
+}
+
+/// Knows nothing: every row is parsed.
+pub struct Nothing;
+
+impl Known for Nothing {
+    fn expect(&mut self, _: TableId, _: &[u8]) -> Option<(u32, usize)> {
+        None
+    }
+    fn find(&mut self, _: TableId, _: &[u8]) -> Option<u32> {
+        None
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Header {
+    pub endpoint: String,
+    pub hostname: Option<String>,
+    pub collected_at: Option<String>,
+    pub collector: Option<String>,
+    /// The digest of the scan that this one changes: only changed tables follow.
+    pub base: Option<String>,
+}
+
+/// One row of an upload, in the order of the document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// As [`Known`] numbers it.
+    Known(u32),
+    New(NewRow),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewRow {
+    pub row: Row,
+    /// As sent.
+    pub raw: Box<[u8]>,
+}
+
+/// An upload, decoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decoded {
+    pub header: Header,
+    /// In the order of the document; a failed table has its reason and no rows.
+    pub tables: Vec<DecodedTable>,
+    pub rows: Vec<Seen>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodedTable {
+    pub table: TableId,
+    pub error: Option<Box<str>>,
+    /// Where its rows are in [`Decoded::rows`].
+    pub rows: std::ops::Range<usize>,
+}
+
+/// Reads an upload.
+pub fn decode(bytes: &[u8], limits: &Limits, known: &mut dyn Known) -> Result<Decoded, DecodeError> {
+    let text = std::str::from_utf8(bytes).map_err(|e| DecodeError::NotUtf8(e.valid_up_to()))?;
+    let mut reader = Reader { text, bytes, at: 0, limits, known, out: Decoded::default(), collected: 0 };
+    reader.document()?;
+    Ok(reader.out)
+}
+
+/// Reads an upload as a parsed scan, for tools that hold no fleet.
+pub fn decode_scan(bytes: &[u8], limits: &Limits) -> Result<(Header, Scan), DecodeError> {
+    let decoded = decode(bytes, limits, &mut Nothing)?;
+    let header = decoded.header;
+    let mut scan = Scan {
+        endpoint: header.endpoint.clone(),
+        hostname: header.hostname.clone(),
+        collected_at: header.collected_at.clone(),
+        collector: header.collector.clone(),
+        ..Scan::default()
+    };
+    for table in decoded.tables {
+        let data = match table.error {
+            Some(why) => TableData::Failed(why),
+            None => TableData::Rows(Vec::new()),
+        };
+        scan.tables.insert(table.table, data);
+    }
+    for seen in decoded.rows {
+        if let Seen::New(new) = seen {
+            scan.push(new.row);
+        }
+    }
+    scan.normalise();
+    Ok((header, scan))
+}
+
+/// Writes a scan in the form whose rows are recognised: canonical rows, tables in the order of their definitions.
+/// `only` leaves tables out, for an upload that changes the scan `base`.
+pub fn encode(scan: &Scan, base: Option<&str>, only: impl Fn(TableId) -> bool) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64 << 10);
+    out.extend_from_slice(b"{\"format\":\"muster.scan/1\"");
+    let fields = [
+        ("endpoint", Some(scan.endpoint.as_str()).filter(|e| !e.is_empty())),
+        ("hostname", scan.hostname.as_deref()),
+        ("collected_at", scan.collected_at.as_deref()),
+        ("collector", scan.collector.as_deref()),
+        ("base", base),
+    ];
+    for (name, value) in fields {
+        if let Some(value) = value {
+            out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+            write_string(value, &mut out);
+        }
+    }
+    out.extend_from_slice(b",\"tables\":{");
+    let mut first = true;
+    for (table, data) in scan.tables.iter().filter(|(t, _)| only(**t)) {
+        if !std::mem::take(&mut first) {
+            out.push(b',');
+        }
+        out.extend_from_slice(format!("\n\"{}\":", table.name()).as_bytes());
+        match data {
+            TableData::Failed(why) => {
+                out.extend_from_slice(b"{\"error\":");
+                write_string(why, &mut out);
+                out.push(b'}');
+            }
+            TableData::Rows(rows) => {
+                out.push(b'[');
+                for (i, row) in rows.iter().enumerate() {
+                    out.extend_from_slice(if i > 0 { b",\n" } else { b"\n" });
+                    row.write_canonical(&mut out);
+                }
+                out.push(b']');
+            }
+        }
+    }
+    out.extend_from_slice(b"}}\n");
+    out
+}
+
+fn write_string(s: &str, out: &mut Vec<u8>) {
+    if serde_json::to_writer(&mut *out, s).is_err() {
+        out.extend_from_slice(b"\"\"");
+    }
+}
+
+struct Reader<'d, 'l, 'k> {
+    text: &'d str,
+    bytes: &'d [u8],
+    at: usize,
+    limits: &'l Limits,
+    known: &'k mut dyn Known,
+    out: Decoded,
+    /// One bit a table.
+    collected: u64,
+}
+
+type Done = Result<(), DecodeError>;
+
+impl Reader<'_, '_, '_> {
+    fn document(&mut self) -> Done {
+        let mut seen: Vec<String> = Vec::new();
+        self.byte(b'{', "`{`")?;
+        loop {
+            let at = self.at;
+            let field = self.string("a field name")?;
+            if seen.contains(&field) {
+                return Err(DecodeError::Twice { at, field });
+            }
+            self.byte(b':', "`:`")?;
+            self.field(at, &field, seen.is_empty())?;
+            seen.push(field);
+            if !self.more(b'}', "`,` or `}`")? {
+                break;
+            }
+        }
+        self.blanks();
+        if self.at < self.bytes.len() {
+            return Err(DecodeError::Syntax { at: self.at, expected: "the end of the document" });
+        }
+        if !seen.iter().any(|f| f == "tables") {
+            return Err(DecodeError::Syntax { at: self.at, expected: "a field `tables`" });
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, at: usize, field: &str, first: bool) -> Done {
+        if first != (field == "format") {
+            return Err(DecodeError::Syntax { at, expected: "`format` as the first field" });
+        }
+        match field {
+            "format" => {
+                let format = self.string("the name of the format")?;
+                if format != FORMAT {
+                    return Err(DecodeError::Format(format));
+                }
+            }
+            "endpoint" => self.out.header.endpoint = self.string("a string")?,
+            "hostname" => self.out.header.hostname = self.optional()?,
+            "collected_at" => self.out.header.collected_at = self.optional()?,
+            "collector" => self.out.header.collector = self.optional()?,
+            "base" => self.out.header.base = self.optional()?,
+            "tables" => return self.tables(),
+            _ => return Err(DecodeError::Field { at, field: field.to_owned() }),
+        }
+        Ok(())
+    }
+
+    fn tables(&mut self) -> Done {
+        self.byte(b'{', "`{`")?;
+        if self.peek()? == b'}' {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            let at = self.at;
+            let name = self.string("the name of a table")?;
+            let Some(table) = TableId::by_name(&name) else { return Err(DecodeError::Table { at, name }) };
+            let bit = 1u64 << table.0;
+            if self.collected & bit != 0 {
+                return Err(DecodeError::Twice { at, field: name });
+            }
+            self.collected |= bit;
+            self.byte(b':', "`:`")?;
+            self.table(table)?;
+            if !self.more(b'}', "`,` or `}`")? {
+                return Ok(());
+            }
+        }
+    }
+
+    fn table(&mut self, table: TableId) -> Done {
+        let from = self.out.rows.len();
+        let mut error = None;
+        match self.peek()? {
+            b'[' => self.rows(table)?,
+            b'{' => {
+                self.at += 1;
+                if self.string("`error`")? != "error" {
+                    return Err(DecodeError::Syntax { at: self.at, expected: "a list of rows, or an object with `error`" });
+                }
+                self.byte(b':', "`:`")?;
+                error = Some(self.string("the reason")?.into());
+                self.byte(b'}', "`}`")?;
+            }
+            _ => return Err(DecodeError::Syntax { at: self.at, expected: "a list of rows, or an object with `error`" }),
+        }
+        self.out.tables.push(DecodedTable { table, error, rows: from..self.out.rows.len() });
+        Ok(())
+    }
+
+    fn rows(&mut self, table: TableId) -> Done {
+        self.byte(b'[', "`[`")?;
+        if self.peek()? == b']' {
+            self.at += 1;
+            return Ok(());
+        }
+        let mut number = 0;
+        loop {
+            if self.peek()? != b'{' {
+                return Err(DecodeError::Syntax { at: self.at, expected: "a row (a JSON object)" });
+            }
+            if self.out.rows.len() >= self.limits.rows {
+                return Err(over("the number of rows", self.limits.rows, "rows"));
+            }
+            let seen = match self.known.expect(table, &self.bytes[self.at..]) {
+                // The expected bytes are a whole JSON object, so that a text that begins with them has that object here.
+                Some((id, len)) => {
+                    self.at += len;
+                    Seen::Known(id)
+                }
+                None => self.row(table, number)?,
+            };
+            self.out.rows.push(seen);
+            number += 1;
+            if !self.more(b']', "`,` or `]`")? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A row that was not expected here: known by its bytes, or new.
+    fn row(&mut self, table: TableId, number: usize) -> Result<Seen, DecodeError> {
+        let from = self.at;
+        let len = object_length(&self.bytes[from..], self.limits.row_bytes)
+            .ok_or_else(|| if self.bytes.len() - from > self.limits.row_bytes { over("a row", self.limits.row_bytes, "row_bytes") } else { DecodeError::Truncated(self.bytes.len()) })?;
+        let raw = &self.bytes[from..from + len];
+        self.at += len;
+        if let Some(id) = self.known.find(table, raw) {
+            return Ok(Seen::Known(id));
+        }
+        let text = self.text.get(from..from + len).unwrap_or_default();
+        let row = Row::parse(table, text, self.limits).map_err(|e| DecodeError::Row {
+            table: table.name(),
+            row: number,
+            at: from,
+            why: e.to_string(),
+        })?;
+        Ok(Seen::New(NewRow { row, raw: raw.into() }))
+    }
+
+    fn blanks(&mut self) {
+        while matches!(self.bytes.get(self.at), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&mut self) -> Result<u8, DecodeError> {
+        self.blanks();
+        self.bytes.get(self.at).copied().ok_or(DecodeError::Truncated(self.at))
+    }
+
+    fn byte(&mut self, wanted: u8, expected: &'static str) -> Done {
+        if self.peek()? != wanted {
+            return Err(DecodeError::Syntax { at: self.at, expected });
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// A comma: more follows; or the end.
+    fn more(&mut self, end: u8, expected: &'static str) -> Result<bool, DecodeError> {
+        let found = self.peek()?;
+        if found != b',' && found != end {
+            return Err(DecodeError::Syntax { at: self.at, expected });
+        }
+        self.at += 1;
+        self.blanks();
+        Ok(found == b',')
+    }
+
+    fn string(&mut self, expected: &'static str) -> Result<String, DecodeError> {
+        if self.peek()? != b'"' {
+            return Err(DecodeError::Syntax { at: self.at, expected });
+        }
+        let from = self.at;
+        let mut at = from + 1;
+        loop {
+            match self.bytes.get(at) {
+                None => return Err(DecodeError::Truncated(at)),
+                Some(b'"') => break,
+                Some(b'\\') => at += 2,
+                Some(_) => at += 1,
+            }
+            if at - from > STRING_MAX {
+                return Err(over("a string of the header", STRING_MAX, "(fixed)"));
+            }
+        }
+        self.at = at + 1;
+        let literal = self.text.get(from..=at).ok_or(DecodeError::Truncated(at))?;
+        serde_json::from_str(literal).map_err(|_| DecodeError::Syntax { at: from, expected: "a JSON string" })
+    }
+
+    fn optional(&mut self) -> Result<Option<String>, DecodeError> {
+        if self.peek()? == b'n' && self.bytes[self.at..].starts_with(b"null") {
+            self.at += 4;
+            return Ok(None);
+        }
+        self.string("a string or null").map(Some)
+    }
+}
+
+/// Longest name, reason or header value.
+const STRING_MAX: usize = 4096;
+
+fn over(what: &str, limit: usize, name: &'static str) -> DecodeError {
+    DecodeError::Limit { what: what.to_owned(), limit, name }
+}
+
+/// The length of the JSON object at the beginning of the bytes, by its braces outside strings. Whether it is well formed, parsing says.
+fn object_length(bytes: &[u8], max: usize) -> Option<usize> {
+    let mut depth = 0usize;
+    let mut at = 0;
+    let end = bytes.len().min(max);
+    while at < end {
+        match bytes[at] {
+            b'"' => {
+                at += 1;
+                while at < end && bytes[at] != b'"' {
+                    at += if bytes[at] == b'\\' { 2 } else { 1 };
+                }
+            }
+            b'{' => depth += 1,
+            b'}' => {
+                depth -= 1;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = r#"{"format":"muster.scan/1","endpoint":"a","collected_at":null,"tables":{
+        "sysctl":[{"key":"a","value":"1"}, {"value":"2","key":"b"}],"user":{"error":"permission denied"},"package":[]}}"#;
+
+    fn read(text: &str) -> Result<Decoded, String> {
+        decode(text.as_bytes(), &Limits::default(), &mut Nothing).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn reads_and_writes_back() {
+        let (header, scan) = decode_scan(SMALL.as_bytes(), &Limits::default()).expect("scan");
+        assert_eq!(header.endpoint, "a");
+        assert_eq!(scan.tables.len(), 3);
+        let written = encode(&scan, None, |_| true);
+        assert_eq!(decode_scan(&written, &Limits::default()).expect("again"), (header, scan));
+    }
+
+    #[test]
+    fn every_prefix_is_refused_and_nothing_panics() {
+        for end in 0..SMALL.len() {
+            assert!(read(&SMALL[..end]).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (text, says) in [
+            ("", "ends at byte 0"),
+            ("[1]", "at byte 0: expected `{`"),
+            (r#"{"format":"x"}"#, "unknown format `x`"),
+            (r#"{"endpoint":"a"}"#, "`format` as the first field"),
+            (r#"{"format":"muster.scan/1"}"#, "a field `tables`"),
+            (r#"{"format":"muster.scan/1","tabels":{}}"#, "unknown field `tabels` at byte 26"),
+            (r#"{"format":"muster.scan/1","tables":{},"tables":{}}"#, "`tables` at byte 38 is given twice"),
+            (r#"{"format":"muster.scan/1","tables":{"packages":[]}}"#, "unknown table `packages` at byte 36; this server knows os, package"),
+            (r#"{"format":"muster.scan/1","tables":{"os":[],"os":[]}}"#, "given twice"),
+            (r#"{"format":"muster.scan/1","tables":{"sysctl":[{"key":"a"},{"key":1}]}}"#, "table `sysctl`, row 1, at byte 58: invalid type"),
+            (r#"{"format":"muster.scan/1","tables":{"sysctl":[{"key":{"key":"a"}}]}}"#, "invalid type: map"),
+            (r#"{"format":"muster.scan/1","tables":{"sysctl":[[[[[[]]]]]]}}"#, "a row (a JSON object)"),
+            (r#"{"format":"muster.scan/1","tables":{}} x"#, "the end of the document"),
+        ] {
+            let error = read(text).expect_err(text);
+            assert!(error.contains(says), "{text}\n{error}");
+        }
+        assert_eq!(decode(b"{\"\xff", &Limits::default(), &mut Nothing), Err(DecodeError::NotUtf8(2)));
+        let limits = Limits { rows: 1, ..Limits::default() };
+        let error = decode(SMALL.as_bytes(), &limits, &mut Nothing).expect_err("too many rows").to_string();
+        assert_eq!(error, "the number of rows is over the limit of 1 (limits.rows)");
+    }
+}

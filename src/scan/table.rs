@@ -3,6 +3,8 @@
 //! A row is self-contained and is the unit that is interned, so a column never holds what changes by itself
 //! (uptime, counters, process ids, free space): a fleet of rows that differ in such a column shares nothing.
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 /// What a column holds. In JSON a `Mode` is octal text (`"0640"`), the others are themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Type {
@@ -78,6 +80,19 @@ impl TableId {
 
     pub fn all() -> impl Iterator<Item = TableId> {
         (0u8..).map(TableId).take(TABLES.len())
+    }
+}
+
+impl Serialize for TableId {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for TableId {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<TableId, D::Error> {
+        let name = std::borrow::Cow::<str>::deserialize(d)?;
+        TableId::by_name(&name).ok_or_else(|| serde::de::Error::custom(format_args!("unknown table `{name}`")))
     }
 }
 

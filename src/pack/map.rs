@@ -1,0 +1,18 @@
+//! Maps a file into memory. The only unsafe code of the project.
+
+use std::fs::File;
+use std::path::Path;
+
+use memmap2::Mmap;
+
+use super::PackError;
+
+#[expect(unsafe_code, reason = "a mapping is unsafe by nature; see SAFETY")]
+pub(super) fn map(path: &Path) -> Result<Mmap, PackError> {
+    let fail = |source| PackError::Io { path: path.to_owned(), source };
+    let file = File::open(path).map_err(fail)?;
+    // SAFETY: a mapping is undefined behaviour if the file changes below it. Compiled packs are named after their content, written
+    // under a temporary name, renamed into place and never modified (`wire::write_file`), in a folder that only the daemon's user
+    // writes to. A file that is removed stays mapped; one that somebody truncates by hand kills the process with SIGBUS.
+    unsafe { Mmap::map(&file) }.map_err(fail)
+}

@@ -1,0 +1,286 @@
+//! Rules compiled: predicates on rows, programs over their answers, indexes. Immutable, shared, memory-mapped.
+//!
+//! `rules --compile--> bytes --wire--> Pack`. The file holds the rules' own texts beside what was derived from them, so that
+//! `explain` needs nothing else and a later format can be built from an earlier file.
+//!
+//! A **term** is one question about one table that each row answers by itself: is there a row such that, do all rows, how many,
+//! what does the row with this key say. Its **predicate** is byte code over one row ([`predicate`]), asked once for each distinct row
+//! of the fleet. A rule is two **programs** over term answers ([`program`]): does it apply, does it hold.
+
+pub mod compile;
+pub mod code;
+mod map;
+mod matcher;
+pub mod predicate;
+pub mod program;
+pub mod wire;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::OnceLock;
+
+use serde::{Deserialize, Serialize};
+
+use crate::judge::Verdict;
+use crate::judge::explain::Judged;
+use crate::rule::ir::{Cmp, Ir};
+use crate::rule::{Fix, Platform, Severity};
+use crate::scan::table::TableId;
+use wire::{Bytes, Section};
+
+pub use compile::{Requirement, compile};
+pub use wire::PackError;
+
+/// Position of a rule in its pack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleId(pub u16);
+
+impl RuleId {
+    pub fn index(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+/// Position of a term in its pack.
+pub type TermId = u32;
+
+/// What a term asks of its table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TermKind {
+    /// True if the predicate is for some row.
+    Exists,
+    /// True if the predicate is for every row.
+    All,
+    /// Compares how many rows satisfy the predicate with a constant.
+    Count(Cmp, i64),
+    /// What the predicate says of the one row with the term's key; `None` when there is none.
+    Keyed,
+}
+
+/// How the rows that a term is about are found when a row is new. Chosen when compiled, shown by `rules explain`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// By the row's key.
+    Key,
+    /// By the value of a column that the predicate requires.
+    Equal(u8),
+    /// By a literal that the predicate requires in a column, all such literals in one pass.
+    Literal(u8),
+    /// Every new row of the table is asked.
+    Each,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Term {
+    pub kind: TermKind,
+    pub table: TableId,
+    pub plan: Plan,
+    key: [u32; 2],
+    code: (u32, u32),
+}
+
+/// A rule as the hot path sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct RuleRef {
+    pub severity: Severity,
+    pub missing: Verdict,
+    /// A requirement of a mandatory baseline: judged like a rule, not counted or shown among the rules.
+    pub requirement: bool,
+    id: u32,
+    meta: u32,
+    applies: (u32, u32),
+    check: (u32, u32),
+}
+
+/// Everything about a rule that people and later compilers want: the pack's stable part.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RuleMeta {
+    pub id: String,
+    pub pack: String,
+    pub title: String,
+    pub severity: Severity,
+    pub platforms: Vec<Platform>,
+    pub controls: BTreeMap<String, Vec<String>>,
+    pub rationale: String,
+    pub remediation: String,
+    pub fix: Option<Fix>,
+    pub when: Option<String>,
+    pub check: String,
+    pub missing: Verdict,
+    /// What it needs to have collected: table -> items.
+    pub asks: BTreeMap<String, Vec<String>>,
+    pub applies_ir: Ir,
+    pub check_ir: Ir,
+}
+
+impl RuleMeta {
+    pub fn judged(&self) -> Judged<'_> {
+        Judged { applies: &self.applies_ir, check: &self.check_ir, missing: self.missing }
+    }
+}
+
+/// One source folder of the compiled pack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackInfo {
+    pub id: String,
+    pub title: String,
+    pub version: String,
+    pub description: String,
+    pub benchmarks: BTreeMap<String, String>,
+    pub rules: usize,
+}
+
+/// A compiled pack, checked when opened: afterwards no offset is out of place and no program can go wrong.
+pub struct Pack {
+    bytes: Bytes,
+    sections: wire::Sections,
+    digest: String,
+    infos: Vec<PackInfo>,
+    matcher: matcher::Matcher,
+    joins: Vec<Ir>,
+    metas: Vec<OnceLock<Box<RuleMeta>>>,
+    by_id: BTreeMap<String, RuleId>,
+}
+
+impl std::fmt::Debug for Pack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pack({}, {} rules, {} terms)", self.digest, self.rule_count(), self.term_count())
+    }
+}
+
+impl Pack {
+    /// Maps a compiled pack from a file.
+    pub fn open(path: &Path) -> Result<Pack, PackError> {
+        Pack::check(Bytes::Mapped(map::map(path)?))
+    }
+
+    /// Takes a compiled pack from memory.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Pack, PackError> {
+        Pack::check(Bytes::Owned(bytes))
+    }
+
+    fn check(bytes: Bytes) -> Result<Pack, PackError> {
+        let sections = wire::Sections::check(&bytes)?;
+        let mut pack = Pack {
+            digest: wire::digest(&bytes),
+            bytes,
+            sections,
+            infos: Vec::new(),
+            matcher: matcher::Matcher::default(),
+            joins: Vec::new(),
+            metas: Vec::new(),
+            by_id: BTreeMap::new(),
+        };
+        wire::check_contents(&pack)?;
+        pack.infos = wire::parse_json(pack.string(pack.u32_at(Section::Info, 0)), "pack information")?;
+        pack.matcher = matcher::Matcher::build(&pack)?;
+        pack.joins = (0..pack.count(Section::Joins))
+            .map(|i| wire::parse_json(pack.string(pack.u32_at(Section::Joins, i)), "endpoint-level program"))
+            .collect::<Result<_, _>>()?;
+        for rule in pack.rules() {
+            pack.by_id.insert(pack.rule_id(rule).to_owned(), rule);
+            pack.metas.push(OnceLock::new());
+        }
+        Ok(pack)
+    }
+
+    /// Names the content: same rules, same digest.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub fn infos(&self) -> &[PackInfo] {
+        &self.infos
+    }
+
+    pub fn rule_count(&self) -> usize {
+        self.count(Section::Rules)
+    }
+
+    pub fn term_count(&self) -> usize {
+        self.count(Section::Terms)
+    }
+
+    pub fn rules(&self) -> impl Iterator<Item = RuleId> + use<> {
+        // INVARIANT: at most u16::MAX rules, checked when opened.
+        (0..u16::try_from(self.rule_count()).unwrap_or(u16::MAX)).map(RuleId)
+    }
+
+    pub fn find(&self, id: &str) -> Option<RuleId> {
+        self.by_id.get(id).copied()
+    }
+
+    pub fn rule(&self, id: RuleId) -> RuleRef {
+        wire::rule(self.section(Section::Rules), id.index())
+    }
+
+    pub fn rule_id(&self, id: RuleId) -> &str {
+        self.string(self.rule(id).id)
+    }
+
+    /// The stable part of a rule, read on first use.
+    pub fn meta(&self, id: RuleId) -> &RuleMeta {
+        self.metas[id.index()].get_or_init(|| match serde_json::from_str(self.string(self.rule(id).meta)) {
+            Ok(meta) => Box::new(meta),
+            // The texts are part of what the digest covers, and were written by this version of the format.
+            Err(e) => panic!("rule {} of pack {}: {e}", id.0, self.digest),
+        })
+    }
+
+    pub fn term(&self, id: TermId) -> Term {
+        wire::term(self.section(Section::Terms), wire::index(id))
+    }
+
+    pub fn term_key(&self, term: &Term) -> Vec<&str> {
+        term.key.iter().filter(|k| **k != wire::NONE).map(|k| self.string(*k)).collect()
+    }
+
+    /// What the rules need to have collected: table -> paths, patterns, keys.
+    pub fn asks(&self) -> crate::rule::Collect {
+        let mut asks = crate::rule::Collect::new();
+        for rule in self.rules() {
+            for (table, items) in &self.meta(rule).asks {
+                if let Some(table) = TableId::by_name(table) {
+                    asks.entry(table).or_default().extend(items.iter().cloned());
+                }
+            }
+        }
+        for items in asks.values_mut() {
+            items.sort();
+            items.dedup();
+        }
+        asks
+    }
+
+    fn join(&self, at: u32) -> &Ir {
+        &self.joins[wire::index(at)]
+    }
+
+    fn section(&self, section: Section) -> &[u8] {
+        self.sections.bytes(&self.bytes, section)
+    }
+
+    fn count(&self, section: Section) -> usize {
+        self.sections.count(section)
+    }
+
+    fn u32_at(&self, section: Section, at: usize) -> u32 {
+        wire::u32_at(self.section(section), at * 4)
+    }
+
+    fn string(&self, id: u32) -> &str {
+        let at = wire::index(id);
+        let (from, to) = (self.u32_at(Section::StringEnds, at), self.u32_at(Section::StringEnds, at + 1));
+        // INVARIANT: UTF-8 was checked when opened.
+        std::str::from_utf8(&self.section(Section::Strings)[wire::index(from)..wire::index(to)]).unwrap_or_default()
+    }
+
+    fn code(&self, (offset, len): (u32, u32)) -> &[u8] {
+        let from = wire::index(offset);
+        &self.section(Section::Code)[from..from + wire::index(len)]
+    }
+}

@@ -1,0 +1,158 @@
+//! Decompression of uploads: gzip and zstd, with a cap on the result and on its ratio to what was sent.
+//!
+//! `compressed bytes -> at most limits.inflated_bytes`. The only place that may name a raw decoder.
+
+#![expect(clippy::disallowed_types, reason = "this is where the decoders are capped")]
+
+use std::io::Read;
+
+use crate::limits::Limits;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    Identity,
+    Gzip,
+    Zstd,
+}
+
+impl Encoding {
+    /// From a `Content-Encoding` value; `None` for what is not known.
+    pub fn by_name(name: &str) -> Option<Encoding> {
+        match name.trim().to_ascii_lowercase().as_str() {
+            "" | "identity" => Some(Encoding::Identity),
+            "gzip" | "x-gzip" => Some(Encoding::Gzip),
+            "zstd" => Some(Encoding::Zstd),
+            _ => None,
+        }
+    }
+
+    /// From the first bytes of a file.
+    pub fn sniff(bytes: &[u8]) -> Encoding {
+        match bytes {
+            [0x1f, 0x8b, ..] => Encoding::Gzip,
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => Encoding::Zstd,
+            _ => Encoding::Identity,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum InflateError {
+    #[error("the body is not valid {0}: {1}")]
+    Damaged(&'static str, std::io::Error),
+    #[error("the body is more than {limit} bytes when decompressed (limits.inflated_bytes)")]
+    TooLarge { limit: usize },
+    #[error("the body grows more than {limit} times when decompressed (limits.inflate_ratio)")]
+    TooDense { limit: usize },
+}
+
+/// What any upload may grow to, whatever its ratio.
+const FREE: usize = 64 << 10;
+
+/// Decompresses into `out`, which is emptied first and keeps its memory.
+pub fn inflate(encoding: Encoding, body: &[u8], limits: &Limits, out: &mut Vec<u8>) -> Result<(), InflateError> {
+    out.clear();
+    // Enforced before the memory is spent: the reader is cut one byte past what is allowed.
+    let by_ratio = FREE.max(body.len().saturating_mul(limits.inflate_ratio));
+    let allowed = limits.inflated_bytes.min(by_ratio);
+    let cut = u64::try_from(allowed).unwrap_or(u64::MAX).saturating_add(1);
+    let (name, read) = match encoding {
+        Encoding::Identity => ("text", body.take(cut).read_to_end(out)),
+        Encoding::Gzip => ("gzip", flate2::read::GzDecoder::new(body).take(cut).read_to_end(out)),
+        Encoding::Zstd => ("zstd", zstd(body, allowed, cut, out)),
+    };
+    read.map_err(|e| InflateError::Damaged(name, e))?;
+    if out.len() <= allowed {
+        return Ok(());
+    }
+    out.clear();
+    Err(if allowed < limits.inflated_bytes {
+        InflateError::TooDense { limit: limits.inflate_ratio }
+    } else {
+        InflateError::TooLarge { limit: limits.inflated_bytes }
+    })
+}
+
+thread_local! {
+    /// A zstd context costs more to make than a small upload to inflate.
+    static ZSTD: std::cell::RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { std::cell::RefCell::new(None) };
+}
+
+/// At once where the frame says its size, as our own agents' do; as a stream otherwise.
+fn zstd(body: &[u8], allowed: usize, cut: u64, out: &mut Vec<u8>) -> std::io::Result<usize> {
+    if let Ok(Some(size)) = zstd::zstd_safe::get_frame_content_size(body)
+        && let Ok(size) = usize::try_from(size)
+    {
+        if size > allowed {
+            // One byte too many is all that the caller needs to know.
+            out.resize(allowed + 1, 0);
+            return Ok(allowed + 1);
+        }
+        if zstd::zstd_safe::find_frame_compressed_size(body) == Ok(body.len()) {
+            out.reserve(size);
+            return ZSTD.with_borrow_mut(|context| {
+                let context = match context {
+                    Some(c) => c,
+                    none => none.insert(zstd::bulk::Decompressor::new()?),
+                };
+                context.decompress_to_buffer(body, out)
+            });
+        }
+    }
+    // Several frames, or one of unknown size. A window of at most 8 MiB bounds the decoder's own memory.
+    let mut decoder = zstd::stream::read::Decoder::new(body)?;
+    decoder.window_log_max(23)?;
+    decoder.take(cut).read_to_end(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut w = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        w.write_all(bytes).expect("gzip");
+        w.finish().expect("gzip")
+    }
+
+    fn stream(bytes: &[u8]) -> Vec<u8> {
+        let mut w = zstd::stream::write::Encoder::new(Vec::new(), 3).expect("zstd");
+        w.write_all(bytes).expect("zstd");
+        w.finish().expect("zstd")
+    }
+
+    #[test]
+    fn all_encodings_come_back() {
+        let text: Vec<u8> = (0..200_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+        let limits = Limits::default();
+        let mut out = Vec::new();
+        for (encoding, body) in [
+            (Encoding::Identity, text.clone()),
+            (Encoding::Gzip, gzip(&text)),
+            (Encoding::Zstd, zstd::bulk::compress(&text, 3).expect("zstd")),
+            (Encoding::Zstd, stream(&text)),
+        ] {
+            inflate(encoding, &body, &limits, &mut out).expect("inflate");
+            assert!(out == text, "{encoding:?}");
+            assert_eq!(Encoding::sniff(&body), encoding);
+        }
+    }
+
+    #[test]
+    fn bombs_and_damage_are_refused() {
+        let bomb = vec![0u8; 40 << 20];
+        let limits = Limits { inflated_bytes: 32 << 20, ..Limits::default() };
+        let mut out = Vec::new();
+        for (encoding, body) in
+            [(Encoding::Gzip, gzip(&bomb)), (Encoding::Zstd, zstd::bulk::compress(&bomb, 3).expect("zstd")), (Encoding::Zstd, stream(&bomb))]
+        {
+            let error = inflate(encoding, &body, &limits, &mut out).expect_err("bomb").to_string();
+            assert!(error.contains("limits.inflate"), "{error}");
+            assert!(out.is_empty());
+            let error = inflate(encoding, &body[..body.len() / 2], &limits, &mut out);
+            assert!(error.is_err(), "{encoding:?} cut short");
+        }
+        assert!(inflate(Encoding::Zstd, b"not zstd at all", &limits, &mut out).is_err());
+    }
+}
