@@ -2,6 +2,8 @@
 //!
 //! A tool that is not installed is skipped with a line on stderr, or fails if `MUSTER_REQUIRE_PEERS` is set.
 
+#![expect(clippy::unwrap_used, reason = "the allowance for tests stops at helper functions of an integration test")]
+
 use std::cmp::Ordering;
 use std::io::Write;
 use std::process::{Command, Stdio};
