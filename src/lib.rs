@@ -21,3 +21,5 @@ pub mod judge;
 
 // 4. Keep it, tell it, act on it.
 pub mod notify;
+
+pub mod client;

@@ -5,11 +5,14 @@
 pub mod cel;
 pub mod check;
 pub mod diagnostic;
+pub mod folder;
 pub mod ir;
+pub mod pattern;
 pub mod yaml;
 
 pub use diagnostic::{Code, Diagnostic};
-pub use yaml::{Source, read_pack};
+pub use folder::load_folder;
+pub use yaml::{Source, SourceFile, read_pack};
 
 use std::collections::BTreeMap;
 use std::fmt;
