@@ -16,7 +16,9 @@ pub mod rule;
 
 pub mod pack;
 
-// 3. Verdicts.
+// 3. Verdicts, over facts that are kept once for the whole fleet.
+pub mod fleet;
+
 pub mod judge;
 
 // 4. Keep it, tell it, act on it.

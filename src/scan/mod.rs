@@ -1,5 +1,6 @@
 //! What an endpoint said of itself at one time: tables of rows.
 
+pub mod digest;
 pub mod inflate;
 pub mod native;
 pub mod row;

@@ -1,0 +1,224 @@
+//! The interned fleet: distinct rows, the images that share them, and endpoints as an image with deviations.
+//!
+//! Memory follows distinct facts and deviations, not endpoints times facts.
+
+pub mod classes;
+pub mod image;
+pub mod rows;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::scan::digest::Digest;
+use crate::scan::table::TableId;
+use classes::ClassId;
+use image::{ImageId, Images, is_near};
+use rows::{RowId, Rows};
+
+/// Position of an endpoint in [`Fleet`]; stable for the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EndpointId(pub u32);
+
+/// The last scan of an endpoint, as the fleet keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub image: ImageId,
+    /// Rows beside the image's, sorted.
+    pub plus: Box<[RowId]>,
+    /// Rows of the image that it lacks, sorted.
+    pub minus: Box<[RowId]>,
+    pub tables: Tables,
+    pub digest: Digest,
+    /// Counts the scans of this endpoint that changed something, from 1.
+    pub sequence: u64,
+    /// Milliseconds since 1970, when the scan arrived that brought these facts.
+    pub received_ms: i64,
+    /// Verdicts under the present pack.
+    pub class: ClassId,
+}
+
+/// Which tables a scan brought, and why some failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tables {
+    /// Sorted.
+    pub collected: Vec<TableId>,
+    pub failed: BTreeMap<TableId, Box<str>>,
+}
+
+impl Tables {
+    pub fn states(&self) -> crate::pack::program::TableStates {
+        use crate::judge::truth::Truth;
+        let mut states = crate::pack::program::TableStates::default();
+        self.collected.iter().for_each(|t| states.set(*t, Truth::True));
+        self.failed.keys().for_each(|t| states.set(*t, Truth::Error));
+        states
+    }
+
+    pub fn digest(&self) -> Digest {
+        let mut sum = Digest::default();
+        self.collected.iter().for_each(|t| sum.add(&Digest::of_table(*t, None)));
+        self.failed.iter().for_each(|(t, why)| sum.add(&Digest::of_table(*t, Some(why))));
+        sum
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    pub id: String,
+    pub hostname: String,
+    pub labels: BTreeMap<String, String>,
+    /// SHA-256 of its key.
+    pub key_hash: [u8; 32],
+    pub enrolled_ms: i64,
+    /// The last time that it was heard of with a scan, changed or not. Kept exactly in memory, on disk when something changed.
+    pub seen_ms: i64,
+    pub held: Option<Held>,
+}
+
+/// All endpoints of a shard and what they share.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    pub rows: Rows,
+    pub images: Images,
+    pub classes: classes::Classes,
+    endpoints: Vec<Option<Endpoint>>,
+    by_id: BTreeMap<String, EndpointId>,
+}
+
+/// What [`Fleet::hold`] changed beside the endpoint.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    pub founded: Option<ImageId>,
+    pub abandoned: Option<ImageId>,
+}
+
+fn slot(id: EndpointId) -> usize {
+    id.0 as usize
+}
+
+impl Fleet {
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    pub fn find(&self, id: &str) -> Option<EndpointId> {
+        self.by_id.get(id).copied()
+    }
+
+    pub fn get(&self, id: EndpointId) -> Option<&Endpoint> {
+        self.endpoints.get(slot(id))?.as_ref()
+    }
+
+    pub fn get_mut(&mut self, id: EndpointId) -> Option<&mut Endpoint> {
+        self.endpoints.get_mut(slot(id))?.as_mut()
+    }
+
+    /// All endpoints by id.
+    pub fn iter(&self) -> impl Iterator<Item = (EndpointId, &Endpoint)> {
+        self.by_id.values().filter_map(|id| Some((*id, self.get(*id)?)))
+    }
+
+    /// Those after an id, in the order of ids: for pages.
+    pub fn after(&self, id: &str) -> impl Iterator<Item = (EndpointId, &Endpoint)> {
+        use std::ops::Bound;
+        let range = self.by_id.range::<str, _>((Bound::Excluded(id), Bound::Unbounded));
+        range.filter_map(|(_, id)| Some((*id, self.get(*id)?)))
+    }
+
+    /// Adds an endpoint, or replaces one of the same id that holds nothing yet.
+    pub fn insert(&mut self, endpoint: Endpoint) -> EndpointId {
+        let id = self.by_id.get(&endpoint.id).copied().unwrap_or_else(|| {
+            self.endpoints.push(None);
+            // INVARIANT: limits.endpoints is far below 2^32.
+            EndpointId(u32::try_from(self.endpoints.len() - 1).unwrap_or(u32::MAX))
+        });
+        self.by_id.insert(endpoint.id.clone(), id);
+        self.endpoints[slot(id)] = Some(endpoint);
+        id
+    }
+
+    /// Puts a stored endpoint back, with the references that it holds.
+    pub fn restore(&mut self, endpoint: Endpoint) -> EndpointId {
+        if let Some(held) = &endpoint.held {
+            held.plus.iter().for_each(|r| self.rows.retain(*r));
+            self.images.join(held.image);
+            self.classes.join(held.class);
+        }
+        self.insert(endpoint)
+    }
+
+    /// Takes an endpoint out. Its image, if that was the last one there.
+    pub fn remove(&mut self, id: EndpointId) -> Option<(Endpoint, Moved)> {
+        let endpoint = self.endpoints.get_mut(slot(id))?.take()?;
+        self.by_id.remove(&endpoint.id);
+        let mut moved = Moved::default();
+        if let Some(held) = &endpoint.held {
+            held.plus.iter().for_each(|r| self.rows.release(*r));
+            self.classes.leave(held.class);
+            if self.images.leave(held.image, &mut self.rows) {
+                moved.abandoned = Some(held.image);
+            }
+        }
+        Some((endpoint, moved))
+    }
+
+    /// The rows of an endpoint's last scan, sorted by id.
+    pub fn rows_of(&self, held: &Held) -> Vec<RowId> {
+        self.images.get(held.image).map(|i| image::apply(&i.rows, &held.plus, &held.minus)).unwrap_or_default()
+    }
+
+    /// Expresses a sorted row set as an image and deviations: the present image while it is near, else the nearest known one,
+    /// else a new one in the order of the upload. The rows that it deviates by are held.
+    pub fn hold(&mut self, before: Option<&Held>, sorted: &[RowId], order: &[RowId]) -> (ImageId, Box<[RowId]>, Box<[RowId]>, Moved) {
+        let near = |images: &Images, id: ImageId| {
+            let image = images.get(id)?;
+            let (plus, minus) = image::difference(&image.rows, sorted);
+            is_near(plus.len() + minus.len(), sorted.len()).then_some((id, plus, minus))
+        };
+        let mut moved = Moved::default();
+        let present = before.and_then(|h| near(&self.images, h.image));
+        let chosen = present.or_else(|| self.images.nearest(sorted).and_then(|id| near(&self.images, id)));
+        let (image, plus, minus) = chosen.unwrap_or_else(|| {
+            let id = self.images.found(order.to_vec(), &mut self.rows);
+            moved.founded = Some(id);
+            (id, Vec::new(), Vec::new())
+        });
+        plus.iter().for_each(|r| self.rows.retain(*r));
+        self.images.join(image);
+        if let Some(before) = before {
+            before.plus.iter().for_each(|r| self.rows.release(*r));
+            if self.images.leave(before.image, &mut self.rows) {
+                moved.abandoned = Some(before.image);
+            }
+        }
+        (image, plus.into(), minus.into(), moved)
+    }
+
+    /// An endpoint's last scan in parsed form, for the definition of a verdict and for people.
+    pub fn scan_of(&self, endpoint: &Endpoint, limits: &crate::limits::Limits) -> crate::scan::Scan {
+        let Some(held) = &endpoint.held else { return crate::scan::Scan { endpoint: endpoint.id.clone(), ..Default::default() } };
+        self.scan_from(&endpoint.id, &self.rows_of(held), &held.tables, limits)
+    }
+
+    /// The same from a row set.
+    pub fn scan_from(&self, endpoint: &str, rows: &[RowId], tables: &Tables, limits: &crate::limits::Limits) -> crate::scan::Scan {
+        use crate::scan::{Scan, TableData};
+        let mut scan = Scan { endpoint: endpoint.to_owned(), ..Scan::default() };
+        scan.tables.extend(tables.collected.iter().map(|t| (*t, TableData::Rows(Vec::new()))));
+        scan.tables.extend(tables.failed.iter().map(|(t, why)| (*t, TableData::Failed(why.clone()))));
+        for id in rows {
+            if let Some(table) = self.rows.table(*id)
+                && let Some(row) = rows::parse(table, self.rows.bytes(*id), limits)
+            {
+                scan.push(row);
+            }
+        }
+        scan.normalise();
+        scan
+    }
+}

@@ -1,0 +1,299 @@
+//! The distinct rows of the whole fleet: each is kept, parsed and judged once.
+//!
+//! `raw bytes -> entry -> canonical row`. An entry is a text that some endpoint sent. The canonical form of a row is itself an entry;
+//! other spellings of it are aliases that point there. Ids of freed rows are used again, but only after [`Rows::sweep`], which counts up
+//! `epoch`: who resolved rows under an earlier epoch resolves them again.
+
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
+
+use crate::pack::Pack;
+use crate::pack::predicate::Hit;
+use crate::scan::digest::Digest;
+use crate::scan::native::NewRow;
+use crate::scan::table::TableId;
+
+/// Number of an interned row, or of another spelling of one.
+pub type RowId = u32;
+
+#[derive(Debug)]
+struct Entry {
+    table: TableId,
+    bytes: Box<[u8]>,
+    /// Itself, or the row that this is another spelling of.
+    canonical: RowId,
+    /// Images and deviations that hold it; 0 for aliases.
+    references: u32,
+    digest: Digest,
+    /// What it says to the terms of the present pack.
+    hits: Box<[Hit]>,
+}
+
+#[derive(Debug)]
+pub struct Rows {
+    entries: Vec<Option<Entry>>,
+    free: Vec<RowId>,
+    /// By table and bytes. INVARIANT: a hash is never proof; every find compares the bytes. The hash is keyed for this process.
+    by_bytes: HashTable<RowId>,
+    hasher: RandomState,
+    aliases: usize,
+    unreferenced: usize,
+    epoch: u64,
+}
+
+impl Default for Rows {
+    fn default() -> Rows {
+        Rows {
+            entries: Vec::new(),
+            free: Vec::new(),
+            by_bytes: HashTable::new(),
+            hasher: RandomState::default(),
+            aliases: 0,
+            unreferenced: 0,
+            epoch: 0,
+        }
+    }
+}
+
+fn slot(id: RowId) -> usize {
+    id as usize
+}
+
+impl Rows {
+    pub fn len(&self) -> usize {
+        self.entries.len() - self.free.len() - self.aliases
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Rows that nothing holds any more and a sweep would free.
+    pub fn unreferenced(&self) -> usize {
+        self.unreferenced
+    }
+
+    /// Changes whenever ids may have come to mean something else.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    fn entry(&self, id: RowId) -> Option<&Entry> {
+        self.entries.get(slot(id))?.as_ref()
+    }
+
+    /// An entry by the bytes that were sent.
+    pub fn find(&self, table: TableId, bytes: &[u8]) -> Option<RowId> {
+        let same = |id: &RowId| self.entry(*id).is_some_and(|e| e.table == table && *e.bytes == *bytes);
+        self.by_bytes.find(self.hasher.hash_one((table.0, bytes)), same).copied()
+    }
+
+    /// Whether a text begins with an entry; its length.
+    pub fn begins(&self, id: RowId, table: TableId, text: &[u8]) -> Option<usize> {
+        let entry = self.entry(id)?;
+        (entry.table == table && text.starts_with(&entry.bytes)).then_some(entry.bytes.len())
+    }
+
+    pub fn canonical(&self, id: RowId) -> RowId {
+        self.entry(id).map_or(id, |e| e.canonical)
+    }
+
+    pub fn table(&self, id: RowId) -> Option<TableId> {
+        self.entry(id).map(|e| e.table)
+    }
+
+    pub fn bytes(&self, id: RowId) -> &[u8] {
+        self.entry(id).map_or(b"", |e| &e.bytes)
+    }
+
+    pub fn digest(&self, id: RowId) -> Digest {
+        self.entry(id).map_or_else(Digest::default, |e| e.digest)
+    }
+
+    pub fn hits(&self, id: RowId) -> &[Hit] {
+        self.entry(id).map_or(&[], |e| &e.hits)
+    }
+
+    /// All canonical rows, in the order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = (RowId, TableId, &[u8])> {
+        let ids = 0..RowId::MAX;
+        ids.zip(&self.entries).filter_map(|(id, e)| e.as_ref().filter(|e| e.canonical == id).map(|e| (id, e.table, &*e.bytes)))
+    }
+
+    /// Takes a row that was new when it was decoded. Gives the entry of the text as sent, and whether the row was new to the fleet.
+    pub fn intern(&mut self, new: &NewRow, canonical: &[u8], hits: Box<[Hit]>) -> (RowId, bool) {
+        let table = new.row.table;
+        if let Some(id) = self.find(table, &new.raw) {
+            return (id, false);
+        }
+        let (row, fresh) = match self.find(table, canonical) {
+            Some(id) => (id, false),
+            None => {
+                let digest = Digest::of_row(table, canonical);
+                self.unreferenced += 1;
+                (self.insert(table, canonical.into(), None, digest, hits), true)
+            }
+        };
+        if *new.raw == *canonical {
+            return (row, fresh);
+        }
+        self.aliases += 1;
+        let alias = self.insert(table, new.raw.clone(), Some(row), Digest::default(), Box::default());
+        (alias, fresh)
+    }
+
+    /// Puts a stored row back under its id.
+    pub fn restore(&mut self, id: RowId, table: TableId, canonical: &[u8]) {
+        while self.entries.len() <= slot(id) {
+            self.entries.push(None);
+        }
+        let digest = Digest::of_row(table, canonical);
+        let entry = Entry { table, bytes: canonical.into(), canonical: id, references: 0, digest, hits: Box::default() };
+        self.entries[slot(id)] = Some(entry);
+        self.unreferenced += 1;
+        self.index(id);
+    }
+
+    /// After the last [`Rows::restore`]: the ids between are free.
+    pub fn restored(&mut self) {
+        let ids = 0..RowId::MAX;
+        self.free = ids.zip(&self.entries).filter(|(_, e)| e.is_none()).map(|(id, _)| id).rev().collect();
+    }
+
+    fn insert(&mut self, table: TableId, bytes: Box<[u8]>, of: Option<RowId>, digest: Digest, hits: Box<[Hit]>) -> RowId {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            // INVARIANT: limits.fleet_rows is at most 2^30.
+            RowId::try_from(self.entries.len() - 1).unwrap_or(RowId::MAX)
+        });
+        self.entries[slot(id)] = Some(Entry { table, bytes, canonical: of.unwrap_or(id), references: 0, digest, hits });
+        self.index(id);
+        id
+    }
+
+    fn index(&mut self, id: RowId) {
+        let Rows { entries, by_bytes, hasher, .. } = self;
+        let hash = |id: &RowId| entries.get(slot(*id)).and_then(Option::as_ref).map_or(0, |e| hasher.hash_one((e.table.0, &*e.bytes)));
+        by_bytes.insert_unique(hash(&id), id, hash);
+    }
+
+    pub fn retain(&mut self, id: RowId) {
+        if let Some(Some(e)) = self.entries.get_mut(slot(id)) {
+            if e.references == 0 {
+                self.unreferenced -= 1;
+            }
+            e.references += 1;
+        }
+    }
+
+    pub fn release(&mut self, id: RowId) {
+        if let Some(Some(e)) = self.entries.get_mut(slot(id)) {
+            debug_assert!(e.references > 0, "row {id} released once too often");
+            e.references = e.references.saturating_sub(1);
+            if e.references == 0 {
+                self.unreferenced += 1;
+            }
+        }
+    }
+
+    /// Frees the rows that nothing holds, and all other spellings. Gives the freed rows.
+    pub fn sweep(&mut self) -> Vec<RowId> {
+        self.epoch += 1;
+        let mut freed = Vec::new();
+        for id in 0..RowId::try_from(self.entries.len()).unwrap_or(RowId::MAX) {
+            let Some(entry) = self.entries[slot(id)].as_ref() else { continue };
+            let alias = entry.canonical != id;
+            if entry.references > 0 && !alias {
+                continue;
+            }
+            let hash = self.hasher.hash_one((entry.table.0, &*entry.bytes));
+            if let Ok(found) = self.by_bytes.find_entry(hash, |other| *other == id) {
+                found.remove();
+            }
+            self.entries[slot(id)] = None;
+            self.free.push(id);
+            if !alias {
+                freed.push(id);
+            }
+        }
+        self.aliases = 0;
+        self.unreferenced = 0;
+        freed
+    }
+
+    /// Other spellings kept; they are in the hands of whoever uploads, so the caller sweeps when they are too many.
+    pub fn aliases(&self) -> usize {
+        self.aliases
+    }
+
+    /// Asks every row the terms of a new pack, in parallel: the one time that a rule is evaluated.
+    pub fn ask_all(&mut self, pack: &Pack, limits: &crate::limits::Limits) {
+        use rayon::prelude::*;
+        self.entries.par_iter_mut().enumerate().for_each(|(at, entry)| {
+            let Some(entry) = entry else { return };
+            if slot(entry.canonical) == at {
+                entry.hits = ask(pack, entry.table, &entry.bytes, limits);
+            }
+        });
+    }
+}
+
+/// What a canonical row says to a pack.
+pub fn ask(pack: &Pack, table: TableId, canonical: &[u8], limits: &crate::limits::Limits) -> Box<[Hit]> {
+    parse(table, canonical, limits).map(|row| pack.ask(&row).into()).unwrap_or_default()
+}
+
+/// An interned row, parsed again. INVARIANT: canonical bytes always parse.
+pub fn parse(table: TableId, canonical: &[u8], limits: &crate::limits::Limits) -> Option<crate::scan::Row> {
+    crate::scan::Row::parse(table, std::str::from_utf8(canonical).ok()?, limits).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::scan::Row;
+
+    fn new(key: &str, spaced: bool) -> (NewRow, Vec<u8>) {
+        let Some(table) = TableId::by_name("sysctl") else { panic!("sysctl") };
+        let row = Row::new(table).with("key", key).with("value", "1");
+        let canonical = row.canonical();
+        let raw = if spaced { format!("{{ \"key\":\"{key}\", \"value\":\"1\" }}").into_bytes() } else { canonical.clone() };
+        (NewRow { row, raw: raw.into() }, canonical)
+    }
+
+    #[test]
+    fn spellings_are_one_row_and_freed_ids_come_back_with_a_new_epoch() {
+        let mut rows = Rows::default();
+        let (a, a_bytes) = new("a", false);
+        let (a2, _) = new("a", true);
+        let (b, b_bytes) = new("b", false);
+        let (id, fresh) = rows.intern(&a, &a_bytes, Box::default());
+        assert!(fresh);
+        let (alias, fresh) = rows.intern(&a2, &a_bytes, Box::default());
+        assert!(!fresh && alias != id && rows.canonical(alias) == id);
+        assert_eq!((rows.len(), rows.aliases()), (1, 1));
+        assert_eq!(rows.find(a.row.table, &a2.raw), Some(alias));
+        rows.retain(id);
+        let (other, _) = rows.intern(&b, &b_bytes, Box::default());
+        assert_eq!(rows.sweep(), vec![other]);
+        assert_eq!((rows.len(), rows.aliases(), rows.epoch()), (1, 0, 1));
+        assert_eq!(rows.find(b.row.table, &b_bytes), None);
+        assert_eq!(rows.find(a.row.table, &a_bytes), Some(id));
+        let (again, fresh) = rows.intern(&b, &b_bytes, Box::default());
+        assert!(fresh && rows.bytes(again) == b_bytes);
+        assert!(parse(a.row.table, rows.bytes(id), &Limits::default()).is_some_and(|r| r == a.row));
+    }
+
+    #[test]
+    fn the_same_bytes_in_another_table_are_another_row() {
+        let mut rows = Rows::default();
+        let (a, bytes) = new("a", false);
+        let Some(sshd) = TableId::by_name("sshd") else { panic!("sshd") };
+        let mut moved = a.clone();
+        moved.row = Row::new(sshd).with("key", "a").with("value", "1");
+        assert_ne!(rows.intern(&a, &bytes, Box::default()).0, rows.intern(&moved, &bytes, Box::default()).0);
+    }
+}

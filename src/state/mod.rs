@@ -1,0 +1,164 @@
+//! What is known, durably: spaces of keys and values, changed only by whole batches.
+//!
+//! [`Store`] is the seam: the embedded store below a real daemon, [`memory`] below tests. Everything that one upload changes is one
+//! [`Batch`]; a batch is there after a crash as a whole or not at all, and [`Store::commit`] returns when it is on the disk.
+
+pub mod embedded;
+pub mod memory;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A set of keys. Names and encodings are docs/ARCHITECTURE.md's "what is stored".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Space {
+    /// Name -> value: the store's id, the pack's digest.
+    Meta,
+    /// Row id -> table name, 0, canonical bytes.
+    Rows,
+    /// Image id -> row ids in order.
+    Images,
+    /// Class id -> verdicts.
+    Classes,
+    /// Endpoint id -> endpoint.
+    Endpoints,
+    /// Endpoint id, 0, rule id -> episode.
+    Episodes,
+    /// Endpoint id, 0, item -> task.
+    Tasks,
+    /// Sink, 0, event number -> what is still to be delivered.
+    Outbox,
+    /// Event number -> event, in segments of a week that retention drops whole.
+    Events(u32),
+}
+
+impl Space {
+    pub const FIXED: [Space; 8] = [
+        Space::Meta,
+        Space::Rows,
+        Space::Images,
+        Space::Classes,
+        Space::Endpoints,
+        Space::Episodes,
+        Space::Tasks,
+        Space::Outbox,
+    ];
+
+    pub fn name(self) -> String {
+        match self {
+            Space::Meta => "meta".to_owned(),
+            Space::Rows => "rows".to_owned(),
+            Space::Images => "images".to_owned(),
+            Space::Classes => "classes".to_owned(),
+            Space::Endpoints => "endpoints".to_owned(),
+            Space::Episodes => "episodes".to_owned(),
+            Space::Tasks => "tasks".to_owned(),
+            Space::Outbox => "outbox".to_owned(),
+            Space::Events(segment) => format!("events-{segment}"),
+        }
+    }
+}
+
+/// Milliseconds that one segment of events covers.
+pub const SEGMENT_MS: i64 = 7 * 24 * 3600 * 1000;
+
+/// The segment that an event of this time belongs to.
+pub fn segment(at_ms: i64) -> u32 {
+    u32::try_from(at_ms.max(0) / SEGMENT_MS).unwrap_or(u32::MAX)
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("cannot open the store in `{}`: {why}", path.display())]
+    Open { path: PathBuf, why: String },
+    #[error("`{}` is in use by another muster (pid {pid})", path.display())]
+    InUse { path: PathBuf, pid: String },
+    #[error("the store could not write: {0}; it takes no more writes until it is opened again")]
+    Poisoned(String),
+    #[error("the store could not read: {0}")]
+    Read(String),
+    #[error("the disk has {free} bytes left, fewer than the reserve of {reserve} (limits.disk_reserve_bytes)")]
+    Full { free: u64, reserve: u64 },
+    #[error("the store's record `{key}` in `{space}` is damaged: {why}")]
+    Damaged { space: String, key: String, why: String },
+}
+
+/// Changes that happen together. Later ones win.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    pub changes: Vec<(Space, Vec<u8>, Option<Vec<u8>>)>,
+    /// Segments of events that retention drops.
+    pub drop_segments: Vec<u32>,
+}
+
+impl Batch {
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.drop_segments.is_empty()
+    }
+
+    pub fn put(&mut self, space: Space, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
+        self.changes.push((space, key.into(), Some(value.into())));
+    }
+
+    pub fn put_record<T: Serialize>(&mut self, space: Space, key: impl Into<Vec<u8>>, record: &T) {
+        self.put(space, key, encode(record));
+    }
+
+    pub fn delete(&mut self, space: Space, key: impl Into<Vec<u8>>) {
+        self.changes.push((space, key.into(), None));
+    }
+}
+
+/// Keys and values of one space, in the order of keys.
+pub type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
+pub trait Store: Send {
+    /// Visits everything in a space, in the order of keys.
+    fn each(&self, space: Space, visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError>;
+    /// The segments of events that there are, in order.
+    fn segments(&self) -> Vec<u32>;
+    /// Whether a commit would find room; asked before anything changes.
+    fn room(&self) -> Result<(), StoreError>;
+    /// Makes a batch durable. INVARIANT: after an error the store takes no more writes.
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
+    /// A reader that works beside the writer.
+    fn reader(&self) -> Box<dyn Reader>;
+}
+
+/// Reads of the cold: history that is not kept in memory.
+pub trait Reader: Send + Sync {
+    /// Up to `limit` events from a number on.
+    fn events(&self, from: u64, limit: usize) -> Result<Entries, StoreError>;
+    fn event(&self, seq: u64, at_ms: i64) -> Result<Option<Vec<u8>>, StoreError>;
+}
+
+/// A record in its stored form: the version of the encoding, then postcard.
+pub fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    // Records are plain data; there is nothing that postcard cannot write into a Vec.
+    postcard::to_extend(record, vec![RECORD_VERSION]).unwrap_or_default()
+}
+
+/// INVARIANT: a record of another version is refused, never read as something else.
+const RECORD_VERSION: u8 = 1;
+
+pub fn decode<T: DeserializeOwned>(space: Space, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+    let damaged = |why: String| StoreError::Damaged { space: space.name(), key: String::from_utf8_lossy(key).into_owned(), why };
+    match bytes.split_first() {
+        Some((&RECORD_VERSION, rest)) => postcard::from_bytes(rest).map_err(|e| damaged(e.to_string())),
+        Some((other, _)) => Err(damaged(format!("it has version {other}, this muster reads {RECORD_VERSION}"))),
+        None => Err(damaged("it is empty".to_owned())),
+    }
+}
+
+/// A key of two texts; ids never hold a zero byte.
+pub fn pair_key(first: &str, second: &[u8]) -> Vec<u8> {
+    [first.as_bytes(), &[0], second].concat()
+}
+
+/// The two parts of such a key.
+pub fn split_pair(key: &[u8]) -> Option<(&str, &[u8])> {
+    let at = key.iter().position(|b| *b == 0)?;
+    Some((std::str::from_utf8(&key[..at]).ok()?, &key[at + 1..]))
+}
