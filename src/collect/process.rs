@@ -1,14 +1,15 @@
 //! `process`: the distinct programs that run.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use super::root::{is_absent, lossy, read_file, why};
 use super::{Gap, Gathered, Host, row};
 use crate::scan::Row;
 
-/// Longer command lines matter only in their first word.
-const CMDLINE_BYTES: usize = 4 << 20;
+/// Command lines may be long; only the first word matters.
+const CMDLINE_BYTES: u64 = 8 << 10;
 /// The kernel cuts names off here.
 const COMM: usize = 15;
 
@@ -67,7 +68,8 @@ fn one(host: &Host<'_>, pid: u32) -> io::Result<Option<Row>> {
 }
 
 fn argv0(folder: &Path) -> io::Result<String> {
-    let cmdline = read_file(&folder.join("cmdline"), CMDLINE_BYTES)?;
+    let mut cmdline = Vec::new();
+    File::open(folder.join("cmdline"))?.take(CMDLINE_BYTES).read_to_end(&mut cmdline)?;
     Ok(String::from_utf8_lossy(cmdline.split(|b| *b == 0).next().unwrap_or_default()).into_owned())
 }
 

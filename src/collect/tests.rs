@@ -227,6 +227,20 @@ fn this_machine_twice() {
     skipped("processes kept changing");
 }
 
+/// The running root under another name: every path goes through our own following of links.
+#[test]
+fn this_machine_as_another_root() {
+    let asks = asks(&[("file", &["/etc/os-release", "/bin/sh"]), ("text", &["/etc/os-release"]), ("config", &["/etc/login.defs"])]);
+    let [here, there] = ["/", "/proc/self/root"].map(|root| collect(&Root::new(root), &asks, &Limits::default()));
+    for name in ["package", "file", "text", "config", "sshd", "pam", "user", "group", "mount", "kernel_module", "scope"] {
+        assert_eq!(texts(&here, name), texts(&there, name), "{name}");
+    }
+    let starts = |scan: &Scan| scan.rows(table("service")).iter().map(|r| (r.key().to_vec(), r.get("start").clone())).collect::<Vec<_>>();
+    assert_eq!(starts(&here), starts(&there));
+    let arch = |scan: &Scan| scan.rows(table("os")).first().map(|r| r.get("arch").clone());
+    assert_eq!(arch(&here), arch(&there));
+}
+
 /// `cargo test --lib collect::tests::measure -- --ignored --nocapture`
 #[test]
 #[ignore = "prints what the collector finds here"]
