@@ -21,7 +21,15 @@ pub mod fleet;
 
 pub mod judge;
 
+pub mod drift;
+
 // 4. Keep it, tell it, act on it.
+pub mod deploy;
+
+pub mod event;
+
+pub mod state;
+
 pub mod notify;
 
 pub mod client;

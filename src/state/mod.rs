@@ -73,8 +73,8 @@ pub fn segment(at_ms: i64) -> u32 {
 pub enum StoreError {
     #[error("cannot open the store in `{}`: {why}", path.display())]
     Open { path: PathBuf, why: String },
-    #[error("`{}` is in use by another muster (pid {pid})", path.display())]
-    InUse { path: PathBuf, pid: String },
+    #[error("`{}` is in use by another muster", path.display())]
+    InUse { path: PathBuf },
     #[error("the store could not write: {0}; it takes no more writes until it is opened again")]
     Poisoned(String),
     #[error("the store could not read: {0}")]

@@ -1,0 +1,200 @@
+//! The embedded store: fjall, a log-structured store in pure Rust. docs/ARCHITECTURE.md says why this one.
+//!
+//! One writer commits batches and waits for the disk; readers of history work beside it. A failed write poisons the store
+//! (INVARIANT: after that the page cache cannot be trusted, see "Can Applications Recover from fsync Failures?", Rebello 2020).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+
+use super::{Batch, Entries, Reader, Space, Store, StoreError, segment};
+
+/// Memory for blocks of the cold that were read lately.
+const CACHE_BYTES: u64 = 32 << 20;
+/// Memory that recent writes of one space take before they are sorted to disk.
+const MEMTABLE_BYTES: u64 = 16 << 20;
+const JOURNAL_BYTES: u64 = 128 << 20;
+
+type Segments = Arc<RwLock<BTreeMap<u32, Keyspace>>>;
+
+pub struct EmbeddedStore {
+    db: Database,
+    fixed: BTreeMap<Space, Keyspace>,
+    segments: Segments,
+    folder: PathBuf,
+    reserve: u64,
+    poisoned: Option<String>,
+}
+
+fn options() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+}
+
+impl EmbeddedStore {
+    /// Opens the store in a folder, or makes it. What a crash left half written is cut off, as every commit is one unit.
+    pub fn open(folder: &Path, reserve: u64) -> Result<EmbeddedStore, StoreError> {
+        let open = |why: String| StoreError::Open { path: folder.to_owned(), why };
+        std::fs::create_dir_all(folder).map_err(|e| open(e.to_string()))?;
+        let db = Database::builder(folder).cache_size(CACHE_BYTES).max_journaling_size(JOURNAL_BYTES).worker_threads(1).open();
+        let db = db.map_err(|e| match e {
+            fjall::Error::Locked => StoreError::InUse { path: folder.to_owned() },
+            other => open(other.to_string()),
+        })?;
+        let mut fixed = BTreeMap::new();
+        for space in Space::FIXED {
+            fixed.insert(space, db.keyspace(&space.name(), options).map_err(|e| open(e.to_string()))?);
+        }
+        let mut segments = BTreeMap::new();
+        for name in db.list_keyspace_names() {
+            if let Some(n) = name.strip_prefix("events-").and_then(|n| n.parse().ok()) {
+                segments.insert(n, db.keyspace(&name, options).map_err(|e| open(e.to_string()))?);
+            }
+        }
+        let segments = Arc::new(RwLock::new(segments));
+        Ok(EmbeddedStore { db, fixed, segments, folder: folder.to_owned(), reserve, poisoned: None })
+    }
+
+    fn keyspace(&self, space: Space) -> Result<Keyspace, StoreError> {
+        let Space::Events(n) = space else {
+            return self.fixed.get(&space).cloned().ok_or_else(|| StoreError::Read(format!("no space {}", space.name())));
+        };
+        if let Some(found) = self.segments.read().unwrap_or_else(PoisonError::into_inner).get(&n) {
+            return Ok(found.clone());
+        }
+        let made = self.db.keyspace(&space.name(), options).map_err(|e| StoreError::Poisoned(e.to_string()))?;
+        self.segments.write().unwrap_or_else(PoisonError::into_inner).insert(n, made.clone());
+        Ok(made)
+    }
+
+    fn write(&self, batch: &Batch) -> Result<(), StoreError> {
+        let failed = |e: fjall::Error| StoreError::Poisoned(e.to_string());
+        // The data of an append-only file and its length are what a commit needs; times may lag.
+        let mut write = self.db.batch().durability(Some(PersistMode::SyncData));
+        for (space, key, value) in &batch.changes {
+            let keyspace = self.keyspace(*space)?;
+            match value {
+                Some(value) => write.insert(&keyspace, key.as_slice(), value.as_slice()),
+                None => write.remove(&keyspace, key.as_slice()),
+            }
+        }
+        write.commit().map_err(failed)?;
+        for n in &batch.drop_segments {
+            let dropped = self.segments.write().unwrap_or_else(PoisonError::into_inner).remove(n);
+            if let Some(keyspace) = dropped {
+                self.db.delete_keyspace(keyspace).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Bytes that this user may still write to the file system of a folder, and its size.
+fn space_left(folder: &Path) -> Option<(u64, u64)> {
+    let stat = rustix::fs::statvfs(folder).ok()?;
+    Some((stat.f_bavail.saturating_mul(stat.f_frsize), stat.f_blocks.saturating_mul(stat.f_frsize)))
+}
+
+impl Store for EmbeddedStore {
+    fn each(&self, space: Space, visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        for entry in self.keyspace(space)?.iter() {
+            let (key, value) = entry.into_inner().map_err(|e| StoreError::Read(e.to_string()))?;
+            visit(&key, &value)?;
+        }
+        Ok(())
+    }
+
+    fn segments(&self) -> Vec<u32> {
+        self.segments.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+    }
+
+    fn room(&self) -> Result<(), StoreError> {
+        if let Some(why) = &self.poisoned {
+            return Err(StoreError::Poisoned(why.clone()));
+        }
+        // A file system that cannot be asked is not a reason to refuse; a write that fails will be.
+        let Some((free, size)) = space_left(&self.folder) else { return Ok(()) };
+        let reserve = self.reserve.min(size / 20);
+        if free < reserve { Err(StoreError::Full { free, reserve }) } else { Ok(()) }
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        if let Some(why) = &self.poisoned {
+            return Err(StoreError::Poisoned(why.clone()));
+        }
+        let result = self.write(batch);
+        if let Err(e) = &result {
+            self.poisoned = Some(e.to_string());
+        }
+        result
+    }
+
+    fn reader(&self) -> Box<dyn Reader> {
+        Box::new(EmbeddedReader { segments: self.segments.clone() })
+    }
+}
+
+struct EmbeddedReader {
+    segments: Segments,
+}
+
+impl Reader for EmbeddedReader {
+    fn events(&self, from: u64, limit: usize) -> Result<Entries, StoreError> {
+        let segments: Vec<Keyspace> = self.segments.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let mut out = Entries::new();
+        for keyspace in segments {
+            for entry in keyspace.range(from.to_be_bytes()..) {
+                if out.len() >= limit {
+                    return Ok(out);
+                }
+                let (key, value) = entry.into_inner().map_err(|e| StoreError::Read(e.to_string()))?;
+                out.push((key.to_vec(), value.to_vec()));
+            }
+        }
+        Ok(out)
+    }
+
+    fn event(&self, seq: u64, at_ms: i64) -> Result<Option<Vec<u8>>, StoreError> {
+        let keyspace = self.segments.read().unwrap_or_else(PoisonError::into_inner).get(&segment(at_ms)).cloned();
+        let Some(keyspace) = keyspace else { return Ok(None) };
+        keyspace.get(seq.to_be_bytes()).map(|v| v.map(|v| v.to_vec())).map_err(|e| StoreError::Read(e.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_there_after_reopening_and_segments_are_dropped_whole() {
+        let folder = tempfile::tempdir().expect("folder");
+        let mut store = EmbeddedStore::open(folder.path(), 0).expect("open");
+        let mut batch = Batch::default();
+        batch.put(Space::Meta, "a", "1");
+        batch.put(Space::Events(1), 7u64.to_be_bytes(), "seven");
+        batch.put(Space::Events(2), 8u64.to_be_bytes(), "eight");
+        store.commit(&batch).expect("commit");
+        assert!(matches!(EmbeddedStore::open(folder.path(), 0), Err(StoreError::InUse { .. })));
+        drop(store);
+        let mut store = EmbeddedStore::open(folder.path(), 0).expect("reopen");
+        let mut seen = Vec::new();
+        store.each(Space::Meta, &mut |k, v| { seen.push((k.to_vec(), v.to_vec())); Ok(()) }).expect("each");
+        assert_eq!(seen, [(b"a".to_vec(), b"1".to_vec())]);
+        let reader = store.reader();
+        assert_eq!(reader.events(0, 10).expect("events").len(), 2);
+        assert_eq!(reader.events(8, 10).expect("events").len(), 1);
+        assert_eq!(reader.events(0, 1).expect("events").len(), 1);
+        store.commit(&Batch { drop_segments: vec![1], ..Batch::default() }).expect("drop");
+        assert_eq!(store.segments(), [2]);
+        assert_eq!(reader.events(0, 10).expect("events").len(), 1);
+    }
+
+    #[test]
+    fn a_reserve_larger_than_the_disk_is_cut_to_a_twentieth() {
+        let folder = tempfile::tempdir().expect("folder");
+        let store = EmbeddedStore::open(folder.path(), u64::MAX).expect("open");
+        let (free, size) = space_left(folder.path()).expect("statvfs");
+        assert_eq!(store.room().is_ok(), free >= size / 20);
+    }
+}
