@@ -20,9 +20,8 @@ pub(super) struct Token {
 }
 
 /// Longer ones first: the first that fits is taken.
-const OPERATORS: [&str; 24] = [
-    "&&", "||", "==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%", "!", "?", ":", ".", ",", "(", ")", "[", "]", "{", "}",
-];
+const OPERATORS: [&str; 24] =
+    ["&&", "||", "==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%", "!", "?", ":", ".", ",", "(", ")", "[", "]", "{", "}"];
 
 pub(super) fn lex(text: &str) -> Result<Vec<Token>, Problem> {
     let mut lexer = Lexer { text, at: 0 };
@@ -209,8 +208,10 @@ impl<'t> Lexer<'t> {
                 self.code_point(start, 3, 8)?
             }
             Some(c) => {
-                let message =
-                    format!("unknown escape `\\{}`, write `\\\\` for a backslash, or r\"...\" for a regular expression", c.escape_default());
+                let message = format!(
+                    "unknown escape `\\{}`, write `\\\\` for a backslash, or r\"...\" for a regular expression",
+                    c.escape_default()
+                );
                 return Err(self.wrong(start, message));
             }
             None => return Err(self.wrong(start, "the string is not closed")),

@@ -9,6 +9,8 @@ mod place;
 mod quantify;
 pub mod suggest;
 
+pub use place::unfit_pattern;
+
 use super::cel::{self, Expr, Node, Problem, Span};
 use super::ir::{Func, Ir, Ty};
 use super::{Code, Collect};

@@ -90,8 +90,7 @@ impl Checker<'_> {
             Ty::StrList => Ty::Str,
             Ty::IntList => Ty::Int,
             Ty::Str => {
-                let message =
-                    format!("`in` needs a list, but {} is a string; use .split(\",\") or .contains(...)", subject(&list.ir));
+                let message = format!("`in` needs a list, but {} is a string; use .split(\",\") or .contains(...)", subject(&list.ir));
                 return self.say(Code::Type, list_expr.span, message);
             }
             other => {
