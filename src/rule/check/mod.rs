@@ -255,7 +255,7 @@ fn name(ty: Ty) -> String {
 
 fn with_article(ty: Ty) -> String {
     let name = name(ty);
-    let article = if name.starts_with(['i', 'a']) { "an" } else { "a" };
+    let article = if name.starts_with(['i', 'a']) || name.starts_with("rpm") { "an" } else { "a" };
     format!("{article} {name}")
 }
 

@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(inner[0].1.place, Place { line: 2, column: 9 });
         let Data::List(items) = &inner[1].1.data else { panic!("list") };
         let kinds: Vec<_> = items.iter().map(|i| i.data.kind()).collect();
-        assert_eq!(kinds, ["an int", "an int", "a number", "nothing"]);
+        assert_eq!(kinds, ["an int", "a number", "a number", "nothing"]);
     }
 
     #[test]
