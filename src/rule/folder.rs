@@ -97,3 +97,46 @@ fn read(path: &Path, limits: &Limits, problems: &mut Vec<Diagnostic>) -> Option<
 fn unreadable(path: &Path, message: &str) -> Diagnostic {
     Diagnostic { code: Code::Unreadable, file: path.display().to_string(), line: 0, column: 0, message: message.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULE: &str = "id: a\ntitle: T\nseverity: low\nplatforms: [linux]\nrationale: W\ncheck: sshd.size() > 0\nremediation: D\n\
+                        tests: [{pass: {sshd: [{key: a}]}}, {fail: {sshd: []}}]\n";
+
+    #[test]
+    fn folders_and_single_rules() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let limits = Limits::default();
+        fs::write(path("a.yaml"), RULE).unwrap();
+        fs::write(path("README.md"), "x").unwrap();
+        let (pack, problems) = read_folder(&path("a.yaml"), &limits);
+        assert_eq!(problems, []);
+        let pack = pack.unwrap();
+        assert_eq!((pack.id.as_str(), pack.version.as_str(), pack.rules.len()), ("a", "0.0.0", 1));
+
+        let (pack, problems) = read_folder(folder.path(), &limits);
+        assert!(pack.is_none());
+        assert_eq!(problems.iter().map(|p| (p.code, p.line)).collect::<Vec<_>>(), [(Code::Unreadable, 0)], "{problems:?}");
+
+        fs::write(path("pack.yaml"), "id: p\ntitle: P\nversion: 1.0.0\n").unwrap();
+        for named in [folder.path().to_owned(), path("pack.yaml")] {
+            let (pack, problems) = read_folder(&named, &limits);
+            assert_eq!(problems, []);
+            assert_eq!(pack.unwrap().id, "p");
+        }
+
+        fs::write(path("b.yml"), RULE).unwrap();
+        fs::write(path("c.yaml"), [0xff, 0xfe]).unwrap();
+        let (pack, problems) = read_folder(folder.path(), &limits);
+        assert!(pack.is_none());
+        let said: Vec<_> = problems.iter().map(|p| p.message.as_str()).collect();
+        assert_eq!(said, ["rule files end in `.yaml`, rename it", "not UTF-8 from byte 0 on"]);
+
+        let (_, problems) = load_folder(&path("a.yaml"), &Limits { rule_bytes: 10, ..limits });
+        assert_eq!(problems.iter().map(|p| p.code).collect::<Vec<_>>(), [Code::Limit]);
+        assert!(read_folder(&path("gone"), &Limits::default()).0.is_none());
+    }
+}

@@ -98,8 +98,11 @@ fn parsed(file: &SourceFile, report: &mut Report<'_>) -> Option<node::Node> {
         Err((place, message)) => {
             let line = place::line(&file.text, place).trim_start();
             let expression = line.starts_with("check:") || line.starts_with("when:");
-            let hint =
-                if expression { "; an expression that begins with a quote or holds `: ` or ` #` needs a block (`check: |`)" } else { "" };
+            let hint = if expression {
+                "; an expression that begins with a quote, `[` or `!`, or holds `: ` or ` #`, needs a block (`check: |`)"
+            } else {
+                ""
+            };
             report.say(Code::Yaml, place, format!("{message}{hint}"))
         }
     }

@@ -61,6 +61,7 @@ pub(super) fn parse(text: &str) -> Result<Node, (Place, String)> {
         merge_keys: MergeKeyPolicy::Error,
         // `no` in a string column must be seen as the trap it is, not as the string that this parser could make of it.
         strict_booleans: false,
+        reject_unsupported_tags: true,
         with_snippet: false,
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {

@@ -55,6 +55,13 @@ pub(super) fn is_cut_by_comment(file: &str, scalar: Place) -> bool {
     offset(file, scalar).is_some_and(|at| style(file, at) == Style::Plain) && line(file, scalar).contains(" #")
 }
 
+/// Whether a value carries a YAML tag: `check: !a` and `check: ! a` are `a` with a tag, which is not what was meant.
+pub(super) fn has_tag(file: &str, key: Place, scalar: Place) -> bool {
+    let between = offset(file, key).zip(offset(file, scalar)).and_then(|(from, to)| file.get(from..to)).unwrap_or_default();
+    let mut words = between.split_whitespace().skip(1).take_while(|w| !w.starts_with('#'));
+    words.any(|w| w.starts_with('!'))
+}
+
 fn offset(file: &str, place: Place) -> Option<usize> {
     let line = usize::try_from(place.line).ok()?.checked_sub(1)?;
     let column = usize::try_from(place.column).ok()?.checked_sub(1)?;

@@ -35,8 +35,8 @@ pub(super) fn rule(file: &SourceFile, limits: &Limits, report: &mut Report<'_>) 
     let remediation = fields.text("remediation", report);
     let fix = fields.get("fix").and_then(|node| fix(node, report));
     let collect = collect(&fields, report);
-    let when = fields.get("when").map(|node| expression(node, "`when`", &collect, report));
-    let check = fields.required("check", report).and_then(|node| expression(node, "`check`", &collect, report));
+    let when = fields.get("when").map(|node| expression(&fields, "when", node, &collect, report));
+    let check = fields.required("check", report).and_then(|node| expression(&fields, "check", node, &collect, report));
     let missing = missing(&fields, check.as_ref().map(|(_, ir)| ir), report);
     if let (Some((_, check)), None | Some(Some(_))) = (&check, &when) {
         unused_collect(&fields, check, when.as_ref().and_then(|w| w.as_ref()).map(|(_, ir)| ir), report);
@@ -154,11 +154,18 @@ fn collect(fields: &Fields<'_>, report: &mut Report<'_>) -> Collect {
 }
 
 /// An expression and its text; its problems get their places in the file.
-fn expression(node: &Node, what: &str, collect: &Collect, report: &mut Report<'_>) -> Option<(String, Ir)> {
+fn expression(fields: &Fields<'_>, name: &str, node: &Node, collect: &Collect, report: &mut Report<'_>) -> Option<(String, Ir)> {
+    let what = format!("`{name}`");
+    if let Some(key) = fields.key(name)
+        && place::has_tag(&report.file.text, key.place, node.place)
+    {
+        let message = format!("YAML takes a `!` at the beginning for a tag and drops it, write a block (`{name}: |`)");
+        return report.say(Code::Yaml, key.place, message);
+    }
     if let Data::Bool(b) = node.data {
         return report.say(Code::Value, node.place, format!("{what} is always {b}, it must look at a table"));
     }
-    let written = text(node, what, report)?;
+    let written = text(node, &what, report)?;
     match check(written, collect) {
         Ok(ir) => Some((written.trim().to_owned(), ir)),
         Err(problems) => {
