@@ -121,7 +121,8 @@ impl<'t> Lexer<'t> {
             Some('|') => "`|` is no operator, write `||`".to_owned(),
             Some('`') => "quoted names are not supported".to_owned(),
             Some(c @ ('\u{201c}' | '\u{201d}' | '\u{2018}' | '\u{2019}')) => format!("`{c}` is a typographic quote, write `\"`"),
-            c => format!("unexpected character `{}`", c.unwrap_or(' ').escape_default()),
+            Some(c) if c.is_control() => format!("unexpected character `{}`", c.escape_default()),
+            c => format!("unexpected character `{}`", c.unwrap_or(' ')),
         };
         Err(self.wrong(start, message))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::node::{Data, Key, Node, Place};
 use super::place::word;
-use crate::rule::check::suggest::hint;
+use crate::rule::check::suggest::{hint, nearest};
 use crate::rule::{Code, Diagnostic};
 
 /// The problems of one file.
@@ -29,6 +29,8 @@ impl<'f> Report<'f> {
 pub(super) struct Fields<'n> {
     pub(super) place: Place,
     entries: &'n [(Key, Node)],
+    /// Known fields that an unknown one was probably meant to be: they are not missing as well.
+    meant: Vec<String>,
 }
 
 impl<'n> Fields<'n> {
@@ -36,12 +38,14 @@ impl<'n> Fields<'n> {
         let Data::Map(entries) = &node.data else {
             return report.say(Code::Yaml, node.place, format!("{what} is a map of {}, not {}", known.join(", "), node.data.kind()));
         };
+        let mut meant = Vec::new();
         for (key, _) in entries.iter().filter(|(k, _)| !known.contains(&k.text.as_str())) {
             let near = hint(&key.text, known.iter().copied());
             let near = if near.is_empty() { format!("; there are {}", known.join(", ")) } else { near };
             report.say::<()>(Code::Yaml, key.place, format!("unknown field `{}`{near}", key.text));
+            meant.extend(nearest(&key.text, known.iter().copied()).map(str::to_owned));
         }
-        Some(Fields { place: node.place, entries })
+        Some(Fields { place: node.place, entries, meant })
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&'n Node> {
@@ -54,10 +58,14 @@ impl<'n> Fields<'n> {
 
     pub(super) fn required(&self, name: &str, report: &mut Report<'_>) -> Option<&'n Node> {
         let node = self.get(name);
-        if node.is_none() {
+        if node.is_none() && !self.meant(name) {
             report.say::<()>(Code::Yaml, self.place, format!("field `{name}` is missing"));
         }
         node
+    }
+
+    pub(super) fn meant(&self, name: &str) -> bool {
+        self.meant.iter().any(|m| m == name)
     }
 
     /// A required string that says something.

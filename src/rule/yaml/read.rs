@@ -193,7 +193,7 @@ fn missing(fields: &Fields<'_>, check: Option<&Ir>, report: &mut Report<'_>) -> 
         }
     });
     match (check.map(missing_use), node) {
-        (Some(MissingUse::Key), None) => {
+        (Some(MissingUse::Key), None) if !fields.meant("missing") => {
             let place = fields.key("check").map_or(fields.place, |k| k.place);
             let message = "`check` reads a key that may be absent, say what that means: `missing: fail` (or pass, notapplicable, unknown)";
             report.say::<()>(Code::Missing, place, message);

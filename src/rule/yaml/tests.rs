@@ -71,6 +71,8 @@ const GOLDEN: &[(&str, &str, &str)] = &[
     ("id: r\n", "id: s\n", "1:5: R003: the id is `s` and the file is named `r.yaml`"),
     ("title: T\n", "", "1:1: R002: field `title` is missing"),
     ("title: T\n", "title: \"\"\n", "2:8: R040: `title` is empty"),
+    ("title: T\n", "titel: T\n", "2:1: R002: unknown field `titel`; did you mean `title`?"),
+    ("missing: fail\n", "mising: fail\n", "8:1: R002: unknown field `mising`; did you mean `missing`?"),
     ("title: T\n", "title: T\ntitel: U\n", "3:1: R002: unknown field `titel`; did you mean `title`?"),
     ("title: T\n", "title: T\ntitle: U\n", "3:1: R002: field `title` is given twice"),
     ("title: T\n", "title: [T]\n", "2:8: R002: `title` is a string, not a list"),
