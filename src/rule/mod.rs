@@ -11,7 +11,7 @@ pub mod pattern;
 pub mod yaml;
 
 pub use diagnostic::{Code, Diagnostic};
-pub use folder::load_folder;
+pub use folder::{load_folder, read_folder};
 pub use yaml::{Source, SourceFile, read_pack};
 
 use std::collections::BTreeMap;

@@ -20,9 +20,8 @@ pub(super) struct Token {
 }
 
 /// Longer ones first: the first that fits is taken.
-const OPERATORS: [&str; 24] = [
-    "&&", "||", "==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%", "!", "?", ":", ".", ",", "(", ")", "[", "]", "{", "}",
-];
+const OPERATORS: [&str; 24] =
+    ["&&", "||", "==", "!=", "<=", ">=", "<", ">", "+", "-", "*", "/", "%", "!", "?", ":", ".", ",", "(", ")", "[", "]", "{", "}"];
 
 pub(super) fn lex(text: &str) -> Result<Vec<Token>, Problem> {
     let mut lexer = Lexer { text, at: 0 };
@@ -122,7 +121,8 @@ impl<'t> Lexer<'t> {
             Some('|') => "`|` is no operator, write `||`".to_owned(),
             Some('`') => "quoted names are not supported".to_owned(),
             Some(c @ ('\u{201c}' | '\u{201d}' | '\u{2018}' | '\u{2019}')) => format!("`{c}` is a typographic quote, write `\"`"),
-            c => format!("unexpected character `{}`", c.unwrap_or(' ').escape_default()),
+            Some(c) if c.is_control() => format!("unexpected character `{}`", c.escape_default()),
+            c => format!("unexpected character `{}`", c.unwrap_or(' ')),
         };
         Err(self.wrong(start, message))
     }
@@ -209,8 +209,10 @@ impl<'t> Lexer<'t> {
                 self.code_point(start, 3, 8)?
             }
             Some(c) => {
-                let message =
-                    format!("unknown escape `\\{}`, write `\\\\` for a backslash, or r\"...\" for a regular expression", c.escape_default());
+                let message = format!(
+                    "unknown escape `\\{}`, write `\\\\` for a backslash, or r\"...\" for a regular expression",
+                    c.escape_default()
+                );
                 return Err(self.wrong(start, message));
             }
             None => return Err(self.wrong(start, "the string is not closed")),

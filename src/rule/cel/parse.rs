@@ -208,7 +208,9 @@ impl Parser {
             if self.eat(",").is_none() {
                 return Err(self.unexpected(&format!("`,` or `{close}`")));
             }
-            if let (true, Some(end)) = (close == "]", self.eat(close)) {
+            if close == "]"
+                && let Some(end) = self.eat(close)
+            {
                 return Ok((items, end));
             }
         }

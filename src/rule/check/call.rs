@@ -9,8 +9,20 @@ use crate::scan::row::parse_mode;
 use crate::version::Scheme;
 
 const METHODS: [&str; 14] = [
-    "startsWith", "endsWith", "contains", "matches", "lowerAscii", "trim", "size", "split", "atMost", "exists", "all", "exists_one",
-    "filter", "map",
+    "startsWith",
+    "endsWith",
+    "contains",
+    "matches",
+    "lowerAscii",
+    "trim",
+    "size",
+    "split",
+    "atMost",
+    "exists",
+    "all",
+    "exists_one",
+    "filter",
+    "map",
 ];
 const FUNCTIONS: [&str; 4] = ["has", "int", "mode", "size"];
 

@@ -9,6 +9,8 @@ mod place;
 mod quantify;
 pub mod suggest;
 
+pub use place::unfit_pattern;
+
 use super::cel::{self, Expr, Node, Problem, Span};
 use super::ir::{Func, Ir, Ty};
 use super::{Code, Collect};
@@ -253,7 +255,7 @@ fn name(ty: Ty) -> String {
 
 fn with_article(ty: Ty) -> String {
     let name = name(ty);
-    let article = if name.starts_with(['i', 'a']) { "an" } else { "a" };
+    let article = if name.starts_with(['i', 'a']) || name.starts_with("rpm") { "an" } else { "a" };
     format!("{article} {name}")
 }
 

@@ -80,7 +80,11 @@ impl Checker<'_> {
     }
 
     pub(super) fn within(&mut self, span: Span, item_expr: &Expr, list_expr: &Expr) -> Found {
-        let list = match self.place(list_expr)? {
+        let Some(place) = self.place(list_expr) else {
+            // The list's problem was told; the item may have its own.
+            return self.value(item_expr).and(None);
+        };
+        let list = match place {
             Place::Table(table) => return self.key_in(table, item_expr, span),
             Place::Value(typed) => typed,
             _ => self.read(list_expr)?,
@@ -90,8 +94,7 @@ impl Checker<'_> {
             Ty::StrList => Ty::Str,
             Ty::IntList => Ty::Int,
             Ty::Str => {
-                let message =
-                    format!("`in` needs a list, but {} is a string; use .split(\",\") or .contains(...)", subject(&list.ir));
+                let message = format!("`in` needs a list, but {} is a string; use .split(\",\") or .contains(...)", subject(&list.ir));
                 return self.say(Code::Type, list_expr.span, message);
             }
             other => {

@@ -61,15 +61,26 @@ pub(super) fn parse(text: &str) -> Result<Node, (Place, String)> {
         merge_keys: MergeKeyPolicy::Error,
         // `no` in a string column must be seen as the trap it is, not as the string that this parser could make of it.
         strict_booleans: false,
+        reject_unsupported_tags: true,
         with_snippet: false,
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
         let place = error.location().map(place_of).unwrap_or_default();
-        let message = error.without_snippet().to_string();
-        // The place is given beside the message, so not in it once more.
-        let message = message.split(" at line ").next().unwrap_or_default();
-        (place, message.lines().next().unwrap_or_default().to_owned())
+        (place, message_of(&error))
     })
+}
+
+/// The parser's words, without the place, which is given beside them, and without advice to programmers.
+fn message_of(error: &serde_saphyr::Error) -> String {
+    match error.without_snippet() {
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => format!("field `{key}` is given twice"),
+        serde_saphyr::Error::MultipleDocuments { .. } => "a second document begins here (`---`), a file holds one".to_owned(),
+        other => {
+            let text = other.to_string();
+            let text = text.lines().next().unwrap_or_default();
+            text.split(" at line ").next().unwrap_or_default().to_owned()
+        }
+    }
 }
 
 fn place_of(location: serde_saphyr::Location) -> Place {
@@ -165,20 +176,30 @@ mod tests {
         let text = "a: no\nbü: {c: 'x', d: [1, 0640, 1.5, ~]}\ne: |\n  text\nf: \"no\"\n";
         let node = parse(text).unwrap();
         let Data::Map(entries) = node.data else { panic!("map") };
-        let seen: Vec<String> =
-            entries.iter().map(|(k, v)| format!("{}@{}:{} {}@{}:{}", k.text, k.place.line, k.place.column, v.data.kind(), v.place.line, v.place.column)).collect();
-        assert_eq!(seen, ["a@1:1 a bool@1:4", "bü@2:1 a map@2:5", "e@3:1 a string@3:4", "f@5:1 a string@5:4"]);
+        let seen: Vec<String> = entries
+            .iter()
+            .map(|(k, v)| format!("{}@{}:{} {}@{}:{}", k.text, k.place.line, k.place.column, v.data.kind(), v.place.line, v.place.column))
+            .collect();
+        assert_eq!(seen, ["a@1:1 a bool@1:4", "bü@2:1 a map@2:5", "e@3:1 a string@4:3", "f@5:1 a string@5:4"]);
         let Data::Map(inner) = &entries[1].1.data else { panic!("map") };
         assert_eq!(inner[0].1.place, Place { line: 2, column: 9 });
         let Data::List(items) = &inner[1].1.data else { panic!("list") };
         let kinds: Vec<_> = items.iter().map(|i| i.data.kind()).collect();
-        assert_eq!(kinds, ["an int", "an int", "a number", "nothing"]);
+        assert_eq!(kinds, ["an int", "a number", "a number", "nothing"]);
     }
 
     #[test]
     fn problems_have_places() {
-        for text in ["a: [1", "a: 1\na: 2\n", "a: b: c\n", "\t- x", "a: \"nodev\" in x\n", "- &a [*a]", "a: *b", "a: .nan", "", "a: 1\n---\nb: 2\n"] {
-            println!("{text:?} -> {:?}", parse(text).map(|n| n.data));
+        for (text, line, column, message) in [
+            ("a: [1", 1, 4, "unclosed bracket '['"),
+            ("a: 1\na: 2\n", 2, 1, "field `a` is given twice"),
+            ("a: b: c\n", 1, 5, "mapping values are not allowed in this context"),
+            ("a: \"nodev\" in x\n", 1, 12, "invalid trailing content after double-quoted scalar"),
+            ("a: *b", 1, 4, "alias references unknown anchor"),
+            ("a: 1\n---\nb: 2\n", 3, 1, "a second document begins here (`---`), a file holds one"),
+        ] {
+            let (place, said) = parse(text).unwrap_err();
+            assert_eq!((place.line, place.column, said.as_str()), (line, column, message), "{text}");
         }
         assert!(parse(&"[".repeat(10_000)).is_err());
     }
