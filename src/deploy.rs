@@ -23,8 +23,7 @@ pub enum TaskState {
 }
 
 impl TaskState {
-    pub const ALL: [TaskState; 5] =
-        [TaskState::Queued, TaskState::Reported, TaskState::Failed, TaskState::Confirmed, TaskState::Withdrawn];
+    pub const ALL: [TaskState; 5] = [TaskState::Queued, TaskState::Reported, TaskState::Failed, TaskState::Confirmed, TaskState::Withdrawn];
 
     pub fn name(self) -> &'static str {
         match self {

@@ -218,15 +218,8 @@ mod tests {
 
     #[test]
     fn a_failure_that_nobody_wrote_down_is_resolved_even_after_it_was_unclear() {
-        let seen = |from, to| Observation {
-            from,
-            to,
-            cause: Cause::EndpointChanged,
-            evidence: &[],
-            new_id: "ep-x",
-            since_ms: 5,
-            now_ms: 100,
-        };
+        let seen =
+            |from, to| Observation { from, to, cause: Cause::EndpointChanged, evidence: &[], new_id: "ep-x", since_ms: 5, now_ms: 100 };
         let resolved = step(None, &seen(Verdict::Fail, Verdict::Pass), POLICY);
         assert!(matches!(&resolved, Some((e, Some(Change::Resolved))) if e.opened_ms == 5 && !e.open));
         let Some((unclear, None)) = step(None, &seen(Verdict::Fail, Verdict::Error), POLICY) else { panic!("written down silently") };

@@ -61,7 +61,9 @@ impl Event {
 
 /// Whether a subscription such as `drift.*`, `task.queued` or `*` means this type.
 pub fn subscribed(patterns: &[String], kind: &str) -> bool {
-    patterns.iter().any(|p| p == "*" || p == kind || p.strip_suffix('*').is_some_and(|prefix| prefix.ends_with('.') && kind.starts_with(prefix)))
+    patterns
+        .iter()
+        .any(|p| p == "*" || p == kind || p.strip_suffix('*').is_some_and(|prefix| prefix.ends_with('.') && kind.starts_with(prefix)))
 }
 
 #[cfg(test)]

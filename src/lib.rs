@@ -28,7 +28,11 @@ pub mod deploy;
 
 pub mod event;
 
+pub mod policy;
+
 pub mod state;
+
+pub mod shard;
 
 pub mod notify;
 

@@ -71,8 +71,6 @@ pub struct Endpoint {
     /// SHA-256 of its key.
     pub key_hash: [u8; 32],
     pub enrolled_ms: i64,
-    /// The last time that it was heard of with a scan, changed or not. Kept exactly in memory, on disk when something changed.
-    pub seen_ms: i64,
     pub held: Option<Held>,
 }
 

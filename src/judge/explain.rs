@@ -277,11 +277,13 @@ impl<'s> Interpreter<'s> {
     fn find(&self, table: TableId, key: &[Cow<'s, str>]) -> Result<Option<&'s Row>, Abnormal> {
         let spec = table.table();
         let rows = self.rows(table)?;
-        let same = |r: &&Row| r.key().iter().zip(key).all(|(have, want)| match have.as_str() {
-            Some(have) if spec.fold_case => have == want.to_lowercase(),
-            Some(have) => have == want,
-            None => false,
-        });
+        let same = |r: &&Row| {
+            r.key().iter().zip(key).all(|(have, want)| match have.as_str() {
+                Some(have) if spec.fold_case => have == want.to_lowercase(),
+                Some(have) => have == want,
+                None => false,
+            })
+        };
         let mut found = rows.iter().filter(same);
         match (found.next(), found.next()) {
             (Some(row), None) => Ok(Some(row)),

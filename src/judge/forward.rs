@@ -5,7 +5,7 @@
 use super::Verdict;
 use crate::pack::Pack;
 use crate::pack::predicate::Hit;
-use crate::pack::program::{Tallies, TableStates};
+use crate::pack::program::{TableStates, Tallies};
 use crate::scan::{Scan, TableData};
 
 /// Verdicts of all rules of a pack for one endpoint, one byte a rule, into `out`.

@@ -352,7 +352,8 @@ impl Compiler {
             record.extend_from_slice(&hash.to_le_bytes());
         }
         contents[Section::Each as usize] = self.each.iter().flat_map(|(slot, term)| words(&[*slot, *term])).collect();
-        contents[Section::Literals as usize] = self.literals.iter().flat_map(|(slot, string, term)| words(&[*slot, *string, *term])).collect();
+        contents[Section::Literals as usize] =
+            self.literals.iter().flat_map(|(slot, string, term)| words(&[*slot, *string, *term])).collect();
         contents[Section::Patterns as usize] = words(&self.patterns);
         self.rules.iter().for_each(|r| wire::write_rule(r, &mut contents[Section::Rules as usize]));
         contents[Section::Joins as usize] = words(&self.joins);

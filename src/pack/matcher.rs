@@ -36,7 +36,9 @@ impl Matcher {
         }
         let literals = by_slot
             .into_iter()
-            .map(|(slot, (texts, terms))| Ok((slot, Literals { automaton: AhoCorasick::new(texts).map_err(|e| damaged(e.to_string()))?, terms })))
+            .map(|(slot, (texts, terms))| {
+                Ok((slot, Literals { automaton: AhoCorasick::new(texts).map_err(|e| damaged(e.to_string()))?, terms }))
+            })
             .collect::<Result<_, PackError>>()?;
         Ok(Matcher { patterns, literals })
     }

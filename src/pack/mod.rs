@@ -7,8 +7,8 @@
 //! what does the row with this key say. Its **predicate** is byte code over one row ([`predicate`]), asked once for each distinct row
 //! of the fleet. A rule is two **programs** over term answers ([`program`]): does it apply, does it hold.
 
-pub mod compile;
 pub mod code;
+pub mod compile;
 mod map;
 mod matcher;
 pub mod predicate;

@@ -158,13 +158,7 @@ impl Tallies {
         self.stack.pop().unwrap_or(Truth::Error)
     }
 
-    fn step<'s>(
-        &mut self,
-        pack: &Pack,
-        reader: &mut Reader<'_>,
-        states: &TableStates,
-        scan: &mut dyn FnMut() -> &'s Scan,
-    ) -> Option<()> {
+    fn step<'s>(&mut self, pack: &Pack, reader: &mut Reader<'_>, states: &TableStates, scan: &mut dyn FnMut() -> &'s Scan) -> Option<()> {
         let truth = match reader.u8()? {
             op::CONST => Truth::from_u8(reader.u8()?)?,
             op::TERM => self.answer(pack, reader.u32()?, states),

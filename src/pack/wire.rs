@@ -350,9 +350,7 @@ fn check_indexes(pack: &Pack, strings: usize) -> Result<(), PackError> {
     let fine = |section: Section, size: usize, term_at: usize, string_at: Option<usize>| {
         let bytes = pack.section(section);
         let records = bytes.chunks_exact(size);
-        let ids = records.clone().all(|r| {
-            index(u32_at(r, term_at)) < terms && string_at.is_none_or(|s| index(u32_at(r, s)) < strings)
-        });
+        let ids = records.clone().all(|r| index(u32_at(r, term_at)) < terms && string_at.is_none_or(|s| index(u32_at(r, s)) < strings));
         let sorted = records.clone().zip(records.skip(1)).all(|(a, b)| u32_at(a, 0) <= u32_at(b, 0));
         ids && sorted
     };

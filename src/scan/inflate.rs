@@ -144,9 +144,11 @@ mod tests {
         let bomb = vec![0u8; 40 << 20];
         let limits = Limits { inflated_bytes: 32 << 20, ..Limits::default() };
         let mut out = Vec::new();
-        for (encoding, body) in
-            [(Encoding::Gzip, gzip(&bomb)), (Encoding::Zstd, zstd::bulk::compress(&bomb, 3).expect("zstd")), (Encoding::Zstd, stream(&bomb))]
-        {
+        for (encoding, body) in [
+            (Encoding::Gzip, gzip(&bomb)),
+            (Encoding::Zstd, zstd::bulk::compress(&bomb, 3).expect("zstd")),
+            (Encoding::Zstd, stream(&bomb)),
+        ] {
             let error = inflate(encoding, &body, &limits, &mut out).expect_err("bomb").to_string();
             assert!(error.contains("limits.inflate"), "{error}");
             assert!(out.is_empty());

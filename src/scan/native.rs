@@ -325,8 +325,13 @@ impl Reader<'_, '_, '_> {
     /// A row that was not expected here: known by its bytes, or new.
     fn row(&mut self, table: TableId, number: usize) -> Result<Seen, DecodeError> {
         let from = self.at;
-        let len = object_length(&self.bytes[from..], self.limits.row_bytes)
-            .ok_or_else(|| if self.bytes.len() - from > self.limits.row_bytes { over("a row", self.limits.row_bytes, "row_bytes") } else { DecodeError::Truncated(self.bytes.len()) })?;
+        let len = object_length(&self.bytes[from..], self.limits.row_bytes).ok_or_else(|| {
+            if self.bytes.len() - from > self.limits.row_bytes {
+                over("a row", self.limits.row_bytes, "row_bytes")
+            } else {
+                DecodeError::Truncated(self.bytes.len())
+            }
+        })?;
         let raw = &self.bytes[from..from + len];
         self.at += len;
         if let Some(id) = self.known.find(table, raw) {
@@ -474,9 +479,15 @@ mod tests {
             (r#"{"format":"muster.scan/1"}"#, "a field `tables`"),
             (r#"{"format":"muster.scan/1","tabels":{}}"#, "unknown field `tabels` at byte 26"),
             (r#"{"format":"muster.scan/1","tables":{},"tables":{}}"#, "`tables` at byte 38 is given twice"),
-            (r#"{"format":"muster.scan/1","tables":{"packages":[]}}"#, "unknown table `packages` at byte 36; this server knows os, package"),
+            (
+                r#"{"format":"muster.scan/1","tables":{"packages":[]}}"#,
+                "unknown table `packages` at byte 36; this server knows os, package",
+            ),
             (r#"{"format":"muster.scan/1","tables":{"os":[],"os":[]}}"#, "given twice"),
-            (r#"{"format":"muster.scan/1","tables":{"sysctl":[{"key":"a"},{"key":1}]}}"#, "table `sysctl`, row 1, at byte 58: invalid type"),
+            (
+                r#"{"format":"muster.scan/1","tables":{"sysctl":[{"key":"a"},{"key":1}]}}"#,
+                "table `sysctl`, row 1, at byte 58: invalid type",
+            ),
             (r#"{"format":"muster.scan/1","tables":{"sysctl":[{"key":{"key":"a"}}]}}"#, "invalid type: map"),
             (r#"{"format":"muster.scan/1","tables":{"sysctl":[[[[[[]]]]]]}}"#, "a row (a JSON object)"),
             (r#"{"format":"muster.scan/1","tables":{}} x"#, "the end of the document"),

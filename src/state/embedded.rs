@@ -179,7 +179,12 @@ mod tests {
         drop(store);
         let mut store = EmbeddedStore::open(folder.path(), 0).expect("reopen");
         let mut seen = Vec::new();
-        store.each(Space::Meta, &mut |k, v| { seen.push((k.to_vec(), v.to_vec())); Ok(()) }).expect("each");
+        store
+            .each(Space::Meta, &mut |k, v| {
+                seen.push((k.to_vec(), v.to_vec()));
+                Ok(())
+            })
+            .expect("each");
         assert_eq!(seen, [(b"a".to_vec(), b"1".to_vec())]);
         let reader = store.reader();
         assert_eq!(reader.events(0, 10).expect("events").len(), 2);

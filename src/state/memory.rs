@@ -40,7 +40,8 @@ impl Store for MemoryStore {
     }
 
     fn segments(&self) -> Vec<u32> {
-        let mut out: Vec<u32> = self.contents().keys().filter_map(|(s, _)| if let Space::Events(n) = s { Some(*n) } else { None }).collect();
+        let mut out: Vec<u32> =
+            self.contents().keys().filter_map(|(s, _)| if let Space::Events(n) = s { Some(*n) } else { None }).collect();
         out.dedup();
         out
     }

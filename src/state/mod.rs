@@ -35,16 +35,8 @@ pub enum Space {
 }
 
 impl Space {
-    pub const FIXED: [Space; 8] = [
-        Space::Meta,
-        Space::Rows,
-        Space::Images,
-        Space::Classes,
-        Space::Endpoints,
-        Space::Episodes,
-        Space::Tasks,
-        Space::Outbox,
-    ];
+    pub const FIXED: [Space; 8] =
+        [Space::Meta, Space::Rows, Space::Images, Space::Classes, Space::Endpoints, Space::Episodes, Space::Tasks, Space::Outbox];
 
     pub fn name(self) -> String {
         match self {

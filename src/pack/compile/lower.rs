@@ -1,10 +1,10 @@
 //! One leaf of a condition to one term: its predicate's code and the plan that finds its rows; or nothing, when it joins rows.
 
 use super::Compiler;
+use crate::judge::truth::Truth;
 use crate::pack::code::{func, op, scheme_to_u8};
 use crate::pack::wire::cmp_to_u8;
 use crate::pack::{Plan, TermKind};
-use crate::judge::truth::Truth;
 use crate::rule::ir::{Arith, Cmp, Func, Ir, Quantifier};
 use crate::scan::table::{TableId, Type};
 

@@ -1,0 +1,163 @@
+//! From the store to memory, when the process starts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::{Kept, Shard, Totals, outbox};
+use crate::fleet::{Endpoint, Fleet};
+use crate::limits::Limits;
+use crate::pack::Pack;
+use crate::pack::program::Tallies;
+use crate::policy::Policy;
+use crate::scan::table::TableId;
+use crate::state::{Batch, Space, Store, StoreError, decode, split_pair};
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the store was written with other tables: {0}")]
+    Tables(String),
+}
+
+impl Shard {
+    /// What is stored, under the pack that it was judged with. `new_id` names a store that is new.
+    ///
+    /// `old_pack` gives the compiled pack of a digest, if it is still there; without it every verdict counts as never given.
+    pub fn load(
+        store: &mut dyn Store,
+        limits: Limits,
+        new_id: &str,
+        old_pack: impl FnOnce(&str) -> Option<Arc<Pack>>,
+        empty: Arc<Pack>,
+    ) -> Result<Shard, LoadError> {
+        let mut meta: BTreeMap<String, String> = BTreeMap::new();
+        store.each(Space::Meta, &mut |k, v| {
+            meta.insert(String::from_utf8_lossy(k).into_owned(), String::from_utf8_lossy(v).into_owned());
+            Ok(())
+        })?;
+        let store_id = match meta.get("id") {
+            Some(id) => id.clone(),
+            None => {
+                let mut batch = Batch::default();
+                batch.put(Space::Meta, "id", new_id);
+                store.commit(&batch)?;
+                new_id.to_owned()
+            }
+        };
+        let pack = meta.get("pack").and_then(|digest| old_pack(digest));
+        let known_pack = pack.is_some();
+        let pack = pack.unwrap_or(empty);
+        let mut shard = Shard {
+            fleet: Fleet::default(),
+            policy: Policy::default().resolve(&pack),
+            pack,
+            store_id,
+            limits,
+            episodes: BTreeMap::new(),
+            to_tell: BTreeSet::new(),
+            tasks: BTreeMap::new(),
+            task_ids: BTreeMap::new(),
+            outbox: outbox::Outbox::default(),
+            next_seq: 1,
+            tallies: Tallies::default(),
+            live: Vec::new(),
+            totals: Totals::default(),
+        };
+        shard.load_fleet(store, known_pack)?;
+        shard.load_rest(store)?;
+        let dropped = meta.get("seq").and_then(|n| n.parse().ok()).unwrap_or(0);
+        shard.next_seq = last_event(store)?.max(dropped) + 1;
+        Ok(shard)
+    }
+
+    fn load_fleet(&mut self, store: &dyn Store, known_pack: bool) -> Result<(), LoadError> {
+        let damaged = |space: Space, key: &[u8], why: &str| StoreError::Damaged {
+            space: space.name(),
+            key: String::from_utf8_lossy(key).into_owned(),
+            why: why.to_owned(),
+        };
+        store.each(Space::Rows, &mut |k, v| {
+            let at = v.iter().position(|b| *b == 0).ok_or_else(|| damaged(Space::Rows, k, "no table"))?;
+            let name = std::str::from_utf8(&v[..at]).map_err(|_| damaged(Space::Rows, k, "no table"))?;
+            let table = TableId::by_name(name).ok_or_else(|| damaged(Space::Rows, k, &format!("unknown table `{name}`")))?;
+            self.fleet.rows.restore(number(Space::Rows, k)?, table, &v[at + 1..]);
+            Ok(())
+        })?;
+        self.fleet.rows.restored();
+        store.each(Space::Images, &mut |k, v| {
+            self.fleet.images.insert(number(Space::Images, k)?, decode(Space::Images, k, v)?, &mut self.fleet.rows);
+            Ok(())
+        })?;
+        self.fleet.classes.reset(self.pack.rule_count());
+        // Without the pack that they are verdicts of, classes say nothing; the swap that follows makes new ones.
+        store.each(Space::Classes, &mut |k, v| {
+            let verdicts: &[u8] = if known_pack { v } else { &[] };
+            self.fleet.classes.insert(number(Space::Classes, k)?, verdicts);
+            Ok(())
+        })?;
+        store.each(Space::Endpoints, &mut |k, v| {
+            let endpoint: Endpoint = decode(Space::Endpoints, k, v)?;
+            self.fleet.restore(endpoint);
+            Ok(())
+        })?;
+        self.fleet.rows.ask_all(&self.pack, &self.limits);
+        Ok(())
+    }
+
+    fn load_rest(&mut self, store: &dyn Store) -> Result<(), LoadError> {
+        store.each(Space::Episodes, &mut |k, v| {
+            let kept: Kept = decode(Space::Episodes, k, v)?;
+            let of: Option<super::Of> =
+                split_pair(k).and_then(|(id, rule)| Some((self.fleet.find(id)?, std::str::from_utf8(rule).ok()?.into())));
+            if let Some((at, rule)) = of {
+                if let Some(due) = kept.episode.tell_ms {
+                    self.to_tell.insert((due, at, rule.clone()));
+                }
+                self.episodes.insert((at, rule), kept);
+            }
+            Ok(())
+        })?;
+        store.each(Space::Tasks, &mut |k, v| {
+            let task = decode(Space::Tasks, k, v)?;
+            if let Some(at) = split_pair(k).and_then(|(id, _)| self.fleet.find(id)) {
+                self.restore_task(at, task);
+            }
+            Ok(())
+        })?;
+        store.each(Space::Outbox, &mut |k, v| {
+            let pending = decode(Space::Outbox, k, v)?;
+            if let Some((sink, seq)) = split_pair(k).and_then(|(sink, seq)| Some((sink, u64::from_be_bytes(seq.try_into().ok()?)))) {
+                self.outbox.insert(sink, seq, pending);
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+}
+
+fn number(space: Space, key: &[u8]) -> Result<u32, StoreError> {
+    let bytes = key.try_into().map_err(|_| StoreError::Damaged {
+        space: space.name(),
+        key: String::from_utf8_lossy(key).into_owned(),
+        why: "its key is not a number".to_owned(),
+    })?;
+    Ok(u32::from_be_bytes(bytes))
+}
+
+/// The number of the newest event, 0 if there is none.
+fn last_event(store: &dyn Store) -> Result<u64, StoreError> {
+    let mut last = 0;
+    for segment in store.segments().into_iter().rev().take(2) {
+        store.each(Space::Events(segment), &mut |k, _| {
+            if let Ok(bytes) = k.try_into() {
+                last = last.max(u64::from_be_bytes(bytes));
+            }
+            Ok(())
+        })?;
+        if last > 0 {
+            break;
+        }
+    }
+    Ok(last)
+}

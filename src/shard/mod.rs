@@ -1,0 +1,455 @@
+//! The state of a part of the fleet, and the one function that changes it.
+//!
+//! `apply(inputs, now) -> replies + batch`: deterministic, and idempotent by endpoint and digest: an upload that was applied already
+//! changes nothing. One writer calls it; everybody else reads. What it gives is durable only when the caller has committed the batch,
+//! and only then may a reply leave the process (INVARIANT: ack means durable).
+
+mod load;
+mod outbox;
+mod swap;
+mod tasks;
+mod upload;
+
+pub use load::LoadError;
+pub use outbox::{Attempt, Pending};
+pub use upload::{Prepared, PreparedRow, Uploaded};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::deploy::Task;
+use crate::drift::{Cause, Change, Episode};
+use crate::event::{Event, subscribed};
+use crate::fleet::rows::Rows;
+use crate::fleet::{Endpoint, EndpointId, Fleet};
+use crate::limits::Limits;
+use crate::pack::Pack;
+use crate::pack::program::Tallies;
+use crate::policy::Resolved;
+use crate::scan::digest::Digest;
+use crate::state::{Batch, Space, pair_key, segment};
+
+/// Something to apply.
+#[derive(Debug)]
+pub enum Input {
+    Enroll {
+        id: String,
+        hostname: String,
+        labels: BTreeMap<String, String>,
+        key_hash: [u8; 32],
+    },
+    Upload {
+        endpoint: String,
+        prepared: Box<Prepared>,
+    },
+    Report {
+        task: String,
+        endpoint: String,
+        ok: bool,
+        message: String,
+    },
+    Remove {
+        endpoint: String,
+    },
+    Delivered {
+        sink: String,
+        seq: u64,
+        attempt: Attempt,
+    },
+    /// Puts everything that a sink gave up back into its queue.
+    Redeliver {
+        sink: String,
+    },
+    Swap {
+        pack: Arc<Pack>,
+        policy: Box<crate::policy::Policy>,
+    },
+    /// Time passes: what was held back is told, what is old is dropped.
+    Tick,
+}
+
+#[derive(Debug)]
+pub enum Reply {
+    Enrolled { again: bool },
+    Uploaded(Uploaded),
+    Reported(Box<Task>),
+    Removed,
+    Redelivered(usize),
+    Swapped,
+    Done,
+}
+
+/// Why an input changed nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("no endpoint `{0}` is enrolled here")]
+    UnknownEndpoint(String),
+    #[error("the scan says that it is about `{said}`, but was sent for `{sent}`")]
+    WrongEndpoint { said: String, sent: String },
+    #[error("the scan changes `{base}`, but this endpoint's last scan here is {}", have.as_ref().map_or("none".to_owned(), |d| format!("`{d}`")))]
+    BaseMismatch { base: String, have: Option<Digest> },
+    #[error("the fleet holds as many distinct rows as it may (limits.fleet_rows = {0})")]
+    FleetFull(usize),
+    #[error("the scan brings {brings} rows that the fleet has never shown, more than one upload may (limits.new_rows = {limit})")]
+    TooManyNewRows { brings: usize, limit: usize },
+    #[error("as many endpoints are enrolled as may be (limits.endpoints = {0})")]
+    EndpointsFull(usize),
+    #[error("no task `{0}` for this endpoint")]
+    UnknownTask(String),
+    /// It was decoded under rows or a pack that have changed since. Decode it again.
+    #[error("decoded too long ago")]
+    Stale,
+}
+
+/// What [`Shard::apply`] gives: a reply for each input, in order, and what must become durable before they are sent.
+#[derive(Debug, Default)]
+pub struct Applied {
+    pub replies: Vec<Result<Reply, Refusal>>,
+    pub batch: Batch,
+    /// There is something new to deliver.
+    pub wake_sinks: bool,
+}
+
+/// An episode and the event that began it, which is told when it has lasted long enough.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    pub episode: Episode,
+    pub event: (u64, i64),
+}
+
+type Of = (EndpointId, Box<str>);
+
+#[derive(Debug)]
+pub struct Shard {
+    pub fleet: Fleet,
+    pub pack: Arc<Pack>,
+    pub policy: Resolved,
+    /// What identifies this store in the ids that it gives out.
+    store_id: String,
+    limits: Limits,
+    episodes: BTreeMap<Of, Kept>,
+    /// Open episodes that sinks have not heard of, by when they shall.
+    to_tell: BTreeSet<(i64, EndpointId, Box<str>)>,
+    tasks: BTreeMap<Of, Task>,
+    task_ids: BTreeMap<String, Of>,
+    pub outbox: outbox::Outbox,
+    next_seq: u64,
+    tallies: Tallies,
+    live: Vec<Live>,
+    pub totals: Totals,
+}
+
+/// Counts since the process started, for metrics and the demo.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub opened: u64,
+    pub updated: u64,
+    pub resolved: u64,
+    pub reopened: u64,
+    pub tasks_queued: u64,
+    pub tasks_confirmed: u64,
+    pub outbox_dropped: u64,
+}
+
+/// What is known of an endpoint only while the process lives.
+#[derive(Debug, Default)]
+struct Live {
+    seen_ms: std::sync::atomic::AtomicI64,
+    /// Hash of the last body as sent, and the scan that it brought.
+    body: Option<(blake3::Hash, Digest)>,
+}
+
+impl Shard {
+    pub fn rows(&self) -> &Rows {
+        &self.fleet.rows
+    }
+
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Number of the newest event.
+    pub fn last_seq(&self) -> u64 {
+        self.next_seq - 1
+    }
+
+    pub fn apply(&mut self, inputs: Vec<Input>, now_ms: i64) -> Applied {
+        let mut out = Applied::default();
+        for input in inputs {
+            let reply = match input {
+                Input::Enroll { id, hostname, labels, key_hash } => self.enroll(id, hostname, labels, key_hash, now_ms, &mut out),
+                Input::Upload { endpoint, prepared } => self.upload(&endpoint, *prepared, now_ms, &mut out).map(Reply::Uploaded),
+                Input::Report { task, endpoint, ok, message } => self.report(&task, &endpoint, ok, &message, now_ms, &mut out),
+                Input::Remove { endpoint } => self.remove(&endpoint, now_ms, &mut out),
+                Input::Delivered { sink, seq, attempt } => {
+                    self.outbox.record(&sink, seq, attempt, now_ms, &mut out.batch);
+                    Ok(Reply::Done)
+                }
+                Input::Redeliver { sink } => {
+                    out.wake_sinks = true;
+                    Ok(Reply::Redelivered(self.outbox.revive(&sink, now_ms, &mut out.batch)))
+                }
+                Input::Swap { pack, policy } => {
+                    self.swap(pack, *policy, now_ms, &mut out);
+                    Ok(Reply::Swapped)
+                }
+                Input::Tick => {
+                    self.tick(now_ms, &mut out);
+                    Ok(Reply::Done)
+                }
+            };
+            out.replies.push(reply);
+        }
+        out
+    }
+
+    fn enroll(
+        &mut self,
+        id: String,
+        hostname: String,
+        labels: BTreeMap<String, String>,
+        key_hash: [u8; 32],
+        now_ms: i64,
+        out: &mut Applied,
+    ) -> Result<Reply, Refusal> {
+        let known = self.fleet.find(&id);
+        if known.is_none() && self.fleet.len() >= self.limits.endpoints {
+            return Err(Refusal::EndpointsFull(self.limits.endpoints));
+        }
+        let again = known.is_some();
+        let at = match known {
+            // The same machine installed again, or one that lost its key: it keeps its history and gets a new key.
+            Some(at) => {
+                if let Some(endpoint) = self.fleet.get_mut(at) {
+                    endpoint.hostname = hostname;
+                    endpoint.labels = labels;
+                    endpoint.key_hash = key_hash;
+                }
+                at
+            }
+            None => {
+                let endpoint = Endpoint { id: id.clone(), hostname, labels, key_hash, enrolled_ms: now_ms, held: None };
+                self.fleet.insert(endpoint)
+            }
+        };
+        self.live_mut(at).seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
+        self.store_endpoint(at, out);
+        let hostname = self.fleet.get(at).map(|e| e.hostname.clone());
+        self.event("endpoint.enrolled", Some(&id), json!({"hostname": hostname, "again": again}), now_ms, true, out);
+        Ok(Reply::Enrolled { again })
+    }
+
+    fn remove(&mut self, id: &str, now_ms: i64, out: &mut Applied) -> Result<Reply, Refusal> {
+        let at = self.fleet.find(id).ok_or_else(|| Refusal::UnknownEndpoint(id.to_owned()))?;
+        let rules: Vec<Box<str>> = self.episodes_of(at).filter(|(_, k)| k.episode.open).map(|(r, _)| r.into()).collect();
+        for rule in rules {
+            self.close_episode(at, id, &rule, Cause::EndpointRemoved, now_ms, out);
+        }
+        self.withdraw_all(at, id, now_ms, out);
+        for rule in self.episodes_of(at).map(|(r, _)| Box::from(r)).collect::<Vec<Box<str>>>() {
+            self.episodes.remove(&(at, rule.clone()));
+            out.batch.delete(Space::Episodes, pair_key(id, rule.as_bytes()));
+        }
+        if let Some((_, moved)) = self.fleet.remove(at) {
+            if let Some(image) = moved.abandoned {
+                out.batch.delete(Space::Images, image.to_be_bytes());
+            }
+            out.batch.delete(Space::Endpoints, id);
+        }
+        self.event("endpoint.removed", Some(id), json!({}), now_ms, true, out);
+        Ok(Reply::Removed)
+    }
+
+    /// Time passes.
+    fn tick(&mut self, now_ms: i64, out: &mut Applied) {
+        while let Some((at_ms, endpoint, rule)) = self.to_tell.first().cloned() {
+            if at_ms > now_ms {
+                break;
+            }
+            self.to_tell.pop_first();
+            let Some(kept) = self.episodes.get_mut(&(endpoint, rule.clone())) else { continue };
+            kept.episode.tell_ms = None;
+            kept.episode.told = true;
+            let (kept, kind) = (kept.clone(), if kept.episode.reopened > 0 { "drift.reopened" } else { "drift.opened" });
+            self.tell(kind, kept.event.0, kept.event.1, out);
+            self.store_episode(endpoint, &rule, &kept, out);
+        }
+        self.forget_episodes(now_ms, out);
+        self.sweep(out);
+    }
+
+    /// Episodes that can no longer be opened again leave memory; what they were is in the events.
+    fn forget_episodes(&mut self, now_ms: i64, out: &mut Applied) {
+        let reopen_ms = self.policy.policy.drift.reopen_ms;
+        let old: Vec<Of> = self
+            .episodes
+            .iter()
+            .filter(|(_, k)| !k.episode.open && now_ms - k.episode.changed_ms > reopen_ms)
+            .map(|(of, _)| of.clone())
+            .collect();
+        for of in old {
+            self.episodes.remove(&of);
+            if let Some(endpoint) = self.fleet.get(of.0) {
+                out.batch.delete(Space::Episodes, pair_key(&endpoint.id, of.1.as_bytes()));
+            }
+        }
+    }
+
+    /// Frees rows that no endpoint shows any more, when they are many.
+    fn sweep(&mut self, out: &mut Applied) {
+        let rows = &mut self.fleet.rows;
+        let garbage = rows.unreferenced() + rows.aliases();
+        if garbage > 4096 && garbage > rows.len() / 4 {
+            for id in rows.sweep() {
+                out.batch.delete(Space::Rows, id.to_be_bytes());
+            }
+        }
+    }
+
+    /// Drops the segments of events that are older than they are kept. Numbers go on counting where they were.
+    pub fn expire(&self, segments: &[u32], now_ms: i64, batch: &mut Batch) {
+        let oldest = segment(now_ms - self.policy.policy.retention_ms);
+        batch.drop_segments = segments.iter().copied().filter(|s| *s < oldest).collect();
+        if !batch.drop_segments.is_empty() {
+            batch.put(Space::Meta, "seq", self.last_seq().to_string());
+        }
+    }
+
+    fn live_mut(&mut self, at: EndpointId) -> &mut Live {
+        let index = at.0 as usize;
+        if self.live.len() <= index {
+            self.live.resize_with(index + 1, Live::default);
+        }
+        &mut self.live[index]
+    }
+
+    /// When an endpoint was last heard of, in milliseconds since 1970.
+    pub fn seen_ms(&self, at: EndpointId) -> i64 {
+        let live = self.live.get(at.0 as usize).map_or(0, |l| l.seen_ms.load(std::sync::atomic::Ordering::Relaxed));
+        let stored = self.fleet.get(at).map_or(0, |e| e.held.as_ref().map_or(e.enrolled_ms, |h| h.received_ms));
+        live.max(stored)
+    }
+
+    fn store_endpoint(&self, at: EndpointId, out: &mut Applied) {
+        if let Some(endpoint) = self.fleet.get(at) {
+            out.batch.put_record(Space::Endpoints, endpoint.id.as_bytes(), endpoint);
+        }
+    }
+
+    fn store_episode(&self, at: EndpointId, rule: &str, kept: &Kept, out: &mut Applied) {
+        if let Some(endpoint) = self.fleet.get(at) {
+            out.batch.put_record(Space::Episodes, pair_key(&endpoint.id, rule.as_bytes()), kept);
+        }
+    }
+
+    /// Episodes of one endpoint, by rule.
+    pub fn episodes_of(&self, at: EndpointId) -> impl Iterator<Item = (&str, &Kept)> {
+        let from = (at, Box::from(""));
+        self.episodes.range(from..).take_while(move |((e, _), _)| *e == at).map(|((_, rule), kept)| (&**rule, kept))
+    }
+
+    /// Writes an event into history, and into the outbox of the sinks that want it unless it is to be told later. Its number and time.
+    fn event(&mut self, kind: &str, endpoint: Option<&str>, data: Value, now_ms: i64, tell: bool, out: &mut Applied) -> (u64, i64) {
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        let time = jiff::Timestamp::from_millisecond(now_ms).unwrap_or_default();
+        let id = format!("evt_{}_{seq}", self.store_id);
+        let event = Event { seq, id, kind: kind.to_owned(), time, endpoint: endpoint.map(str::to_owned), data };
+        // Events hold free-form JSON and are read by people: stored as they are shown.
+        out.batch.put(Space::Events(segment(now_ms)), seq.to_be_bytes(), serde_json::to_vec(&event).unwrap_or_default());
+        if tell {
+            self.tell(kind, seq, now_ms, out);
+        }
+        (seq, now_ms)
+    }
+
+    /// Puts an event into the outbox of the sinks that want it.
+    fn tell(&mut self, kind: &str, seq: u64, at_ms: i64, out: &mut Applied) {
+        let wanted = self.policy.policy.subscriptions.iter().filter(|s| subscribed(&s.events, kind));
+        for sink in wanted {
+            if self.outbox.len() >= self.limits.outbox {
+                self.totals.outbox_dropped += 1;
+                continue;
+            }
+            self.outbox.push(&sink.sink, seq, at_ms, &mut out.batch);
+            out.wake_sinks = true;
+        }
+    }
+
+    /// Ends an open episode without a scan.
+    fn close_episode(&mut self, at: EndpointId, id: &str, rule: &str, cause: Cause, now_ms: i64, out: &mut Applied) {
+        let Some(kept) = self.episodes.get(&(at, rule.into())).cloned() else { return };
+        let ended = Episode { open: false, cause, changed_ms: now_ms, tell_ms: None, ..kept.episode };
+        self.keep_episode(at, id, rule, ended, Some(Change::Resolved), None, now_ms, out);
+    }
+
+    /// Keeps an episode after a change, writes the event and tells it, now or when it has lasted.
+    #[expect(clippy::too_many_arguments, reason = "one place where everything about a change comes together")]
+    fn keep_episode(
+        &mut self,
+        at: EndpointId,
+        id: &str,
+        rule: &str,
+        episode: Episode,
+        change: Option<Change>,
+        turned: Option<(crate::judge::Verdict, crate::judge::Verdict)>,
+        now_ms: i64,
+        out: &mut Applied,
+    ) {
+        let key = (at, Box::from(rule));
+        let before = self.episodes.get(&key).cloned();
+        if let Some(due) = before.as_ref().and_then(|k| k.episode.tell_ms) {
+            self.to_tell.remove(&(due, at, rule.into()));
+        }
+        let mut kept = Kept { episode, event: before.as_ref().map_or((0, 0), |k| k.event) };
+        if let Some(change) = change {
+            self.count(change);
+            let begins = matches!(change, Change::Opened | Change::Reopened);
+            // A flap that sinks never heard of ends without a word.
+            let told = kept.episode.told && !(begins && self.policy.policy.drift.hold_ms > 0);
+            let tell_now = if begins { self.policy.policy.drift.hold_ms <= 0 } else { told };
+            let event = self.event(change.event(), Some(id), self.drift_data(rule, &kept.episode, turned), now_ms, tell_now, out);
+            if begins {
+                kept.event = event;
+                kept.episode.told = tell_now;
+                kept.episode.tell_ms = (!tell_now).then_some(now_ms + self.policy.policy.drift.hold_ms);
+            }
+        }
+        if let Some(due) = kept.episode.tell_ms {
+            self.to_tell.insert((due, at, rule.into()));
+        }
+        self.store_episode(at, rule, &kept, out);
+        self.episodes.insert(key, kept);
+    }
+
+    fn count(&mut self, change: Change) {
+        match change {
+            Change::Opened => self.totals.opened += 1,
+            Change::Updated => self.totals.updated += 1,
+            Change::Resolved => self.totals.resolved += 1,
+            Change::Reopened => self.totals.reopened += 1,
+        }
+    }
+
+    fn drift_data(&self, rule: &str, e: &Episode, turned: Option<(crate::judge::Verdict, crate::judge::Verdict)>) -> Value {
+        let meta = self.pack.find(rule).map(|r| self.pack.meta(r));
+        let time = |ms: i64| jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
+        json!({
+            "episode": e.id,
+            "rule": rule,
+            "title": meta.map(|m| m.title.as_str()),
+            "severity": meta.map(|m| m.severity),
+            "controls": meta.map(|m| &m.controls),
+            "remediation": meta.map(|m| m.remediation.as_str()),
+            "from": turned.map(|t| t.0),
+            "to": turned.map(|t| t.1),
+            "cause": e.cause,
+            "opened": time(e.opened_ms),
+            "reopened": e.reopened,
+            "evidence": e.evidence,
+        })
+    }
+}

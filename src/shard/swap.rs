@@ -1,0 +1,157 @@
+//! A new pack or policy meets all endpoints: every distinct row is asked again, every endpoint is judged again, and what turned is told
+//! once a rule, not once an endpoint.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use serde_json::json;
+
+use super::upload::select;
+use super::{Applied, Of, Shard};
+use crate::drift::{Cause, Change, Episode, Stand, stand};
+use crate::fleet::{EndpointId, Fleet, Held};
+use crate::judge::{Verdict, forward};
+use crate::limits::Limits;
+use crate::pack::program::Tallies;
+use crate::pack::{Pack, RuleId};
+use crate::policy::{Policy, Resolved};
+use crate::scan::Scan;
+use crate::state::Space;
+
+/// Endpoints and episodes that an event about a rule names; the counts are of all.
+const NAMED_MAX: usize = 100;
+
+/// What became of one rule over the fleet.
+#[derive(Debug, Default)]
+struct Turned {
+    opened: u32,
+    resolved: u32,
+    endpoints: Vec<String>,
+    episodes: Vec<String>,
+}
+
+impl Shard {
+    pub(super) fn swap(&mut self, pack: Arc<Pack>, policy: Policy, now_ms: i64, out: &mut Applied) {
+        let old_pack = std::mem::replace(&mut self.pack, pack);
+        self.policy = policy.resolve(&self.pack);
+        let fresh_pack = old_pack.digest() != self.pack.digest();
+        if fresh_pack {
+            self.fleet.rows.ask_all(&self.pack, &self.limits);
+            out.batch.put(Space::Meta, "pack", self.pack.digest());
+        }
+        let judged = judge_all(&self.fleet, &self.pack, &self.policy, &self.limits);
+        let mut turned: BTreeMap<String, Turned> = BTreeMap::new();
+        let old: Vec<(EndpointId, Held, Vec<u8>)> = self
+            .fleet
+            .iter()
+            .filter_map(|(at, e)| e.held.clone().map(|h| (at, h.clone(), self.fleet.classes.verdicts(h.class).to_vec())))
+            .collect();
+        self.replace_classes(&old, judged, out);
+        for (at, held, verdicts) in &old {
+            let Some(endpoint) = self.fleet.get(*at) else { continue };
+            let class = endpoint.held.as_ref().map_or(held.class, |h| h.class);
+            for rule in self.pack.rules().filter(|r| !self.pack.rule(*r).requirement) {
+                let rule_id = self.pack.rule_id(rule);
+                let from = verdict_before(&old_pack, rule_id, verdicts);
+                let to = self.fleet.classes.verdict(class, rule);
+                let entry = match (from.map(stand), stand(to)) {
+                    (Some(Stand::Failing), Stand::Clear) => &mut turned.entry(rule_id.to_owned()).or_default().resolved,
+                    (Some(Stand::Failing), Stand::Failing) => continue,
+                    (_, Stand::Failing) => &mut turned.entry(rule_id.to_owned()).or_default().opened,
+                    _ => continue,
+                };
+                *entry += 1;
+                let named = turned.entry(rule_id.to_owned()).or_default();
+                if named.endpoints.len() < NAMED_MAX {
+                    named.endpoints.push(endpoint.id.clone());
+                }
+            }
+        }
+        self.end_episodes(&mut turned, now_ms, out);
+        for (rule, t) in turned {
+            let severity = self.pack.find(&rule).map(|r| self.pack.rule(r).severity);
+            let data = json!({"rule": rule, "severity": severity, "cause": Cause::RuleChanged, "opened": t.opened, "resolved": t.resolved,
+                "endpoints": t.endpoints, "episodes_resolved": t.episodes, "pack": self.pack.digest()});
+            self.event("drift.rule_changed", None, data, now_ms, true, out);
+        }
+        for (at, _, _) in &old {
+            if let Some(id) = self.fleet.get(*at).map(|e| e.id.clone()) {
+                self.check_baselines(*at, &id, now_ms, out);
+            }
+        }
+    }
+
+    /// Moves every endpoint to its class under the new pack.
+    fn replace_classes(&mut self, old: &[(EndpointId, Held, Vec<u8>)], judged: Vec<(EndpointId, Vec<u8>)>, out: &mut Applied) {
+        for (_, held, _) in old {
+            out.batch.delete(Space::Classes, held.class.to_be_bytes());
+        }
+        self.fleet.classes.reset(self.pack.rule_count());
+        for (at, verdicts) in judged {
+            let (class, fresh) = self.fleet.classes.intern(&verdicts);
+            self.fleet.classes.join(class);
+            if fresh {
+                out.batch.put(Space::Classes, class.to_be_bytes(), verdicts);
+            }
+            if let Some(held) = self.fleet.get_mut(at).and_then(|e| e.held.as_mut()) {
+                held.class = class;
+            }
+            self.store_endpoint(at, out);
+        }
+    }
+
+    /// Open episodes of rules that are gone or hold now are resolved; the tickets are named in the rule's one event.
+    fn end_episodes(&mut self, turned: &mut BTreeMap<String, Turned>, now_ms: i64, out: &mut Applied) {
+        let ended: Vec<Of> = self
+            .episodes
+            .iter()
+            .filter(|((at, rule), kept)| {
+                let class = self.fleet.get(*at).and_then(|e| e.held.as_ref()).map(|h| h.class);
+                let now = self.pack.find(rule).zip(class).map(|(r, c)| self.fleet.classes.verdict(c, r));
+                kept.episode.open && now.is_none_or(|v| stand(v) == Stand::Clear)
+            })
+            .map(|(of, _)| of.clone())
+            .collect();
+        for (at, rule) in ended {
+            let Some(mut kept) = self.episodes.get(&(at, rule.clone())).cloned() else { continue };
+            if let Some(due) = kept.episode.tell_ms {
+                self.to_tell.remove(&(due, at, rule.clone()));
+            }
+            kept.episode = Episode { open: false, cause: Cause::RuleChanged, changed_ms: now_ms, tell_ms: None, ..kept.episode };
+            self.count(Change::Resolved);
+            let gone = self.pack.find(&rule).is_none();
+            let named = turned.entry(rule.to_string()).or_default();
+            // A rule that is gone has no verdict that turned; its open episodes are what is resolved.
+            named.resolved += u32::from(gone);
+            if named.episodes.len() < NAMED_MAX {
+                named.episodes.push(kept.episode.id.clone());
+            }
+            self.store_episode(at, &rule, &kept, out);
+            self.episodes.insert((at, rule), kept);
+        }
+    }
+}
+
+/// The verdict of a rule in a vector of the pack before, by the rule's id.
+fn verdict_before(old: &Pack, rule: &str, verdicts: &[u8]) -> Option<Verdict> {
+    let at: RuleId = old.find(rule)?;
+    verdicts.get(at.index()).copied().and_then(Verdict::from_u8)
+}
+
+/// Verdicts of all endpoints, in parallel.
+fn judge_all(fleet: &Fleet, pack: &Pack, policy: &Resolved, limits: &Limits) -> Vec<(EndpointId, Vec<u8>)> {
+    let held: Vec<(EndpointId, &Held)> = fleet.iter().filter_map(|(at, e)| Some((at, e.held.as_ref()?))).collect();
+    held.into_par_iter()
+        .map_init(Tallies::default, |tallies, (at, held)| {
+            let rows = fleet.rows_of(held);
+            let scan: OnceCell<Scan> = OnceCell::new();
+            let parsed = || scan.get_or_init(|| fleet.scan_from("", &rows, &held.tables, limits));
+            let mut verdicts = Vec::new();
+            forward::judge(pack, rows.iter().map(|r| fleet.rows.hits(*r)), &held.tables.states(), tallies, parsed, &mut verdicts);
+            select(&mut verdicts, &policy.selected);
+            (at, verdicts)
+        })
+        .collect()
+}

@@ -1,0 +1,372 @@
+//! A scan arrives: rows are interned, the row set replaces the last one, the rules' answers are added up, what turned is told.
+
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Applied, Refusal, Shard};
+use crate::deploy::Observation as Seen;
+use crate::drift::{self, Cause, Flip, Stand, stand};
+use crate::fleet::classes::ClassId;
+use crate::fleet::image::difference;
+use crate::fleet::rows::{self, RowId};
+use crate::fleet::{EndpointId, Held, Tables};
+use crate::judge::explain::{Explanation, explain};
+use crate::judge::{Verdict, forward};
+use crate::pack::predicate::Hit;
+use crate::pack::{Pack, RuleId};
+use crate::rule::ir::Ir;
+use crate::scan::Scan;
+use crate::scan::digest::Digest;
+use crate::scan::native::{DecodedTable, Header, NewRow};
+use crate::scan::table::TableId;
+use crate::state::Space;
+
+/// An upload, decoded beside the writer, with what its new rows say to the pack already asked.
+#[derive(Debug)]
+pub struct Prepared {
+    pub header: Header,
+    pub tables: Vec<DecodedTable>,
+    pub rows: Vec<PreparedRow>,
+    /// Under which rows and pack it was prepared; under others it must be prepared again.
+    pub epoch: u64,
+    pub pack: String,
+    /// Hash of the body as sent.
+    pub body: blake3::Hash,
+}
+
+#[derive(Debug)]
+pub enum PreparedRow {
+    Known(RowId),
+    New { new: NewRow, canonical: Vec<u8>, hits: Box<[Hit]> },
+}
+
+/// The answer to an upload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Uploaded {
+    /// Digest of the facts.
+    pub scan: String,
+    pub sequence: u64,
+    pub changed: bool,
+    pub verdicts: BTreeMap<&'static str, u32>,
+    /// Tasks that wait for the endpoint.
+    pub tasks: usize,
+}
+
+/// The facts of an upload as a whole scan, interned.
+struct Facts {
+    /// In the order of the document.
+    order: Vec<RowId>,
+    sorted: Vec<RowId>,
+    tables: Tables,
+    digest: Digest,
+    added: Vec<RowId>,
+    removed: Vec<RowId>,
+}
+
+impl Shard {
+    /// The answer to a body that this endpoint has sent before, if it still says what is known: found without inflating it.
+    /// INVARIANT: unchanged means unchanged under these rules; the classes are those of the present pack.
+    pub fn recognise(&self, endpoint: EndpointId, body: &blake3::Hash, now_ms: i64) -> Option<Uploaded> {
+        let live = self.live.get(endpoint.0 as usize)?;
+        let (known, digest) = live.body.as_ref()?;
+        let held = self.fleet.get(endpoint)?.held.as_ref()?;
+        if known != body || held.digest != *digest {
+            return None;
+        }
+        live.seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
+        Some(self.uploaded(endpoint, held, false))
+    }
+
+    fn uploaded(&self, at: EndpointId, held: &Held, changed: bool) -> Uploaded {
+        let mut verdicts = BTreeMap::new();
+        for (verdict, n) in self.verdict_counts(held.class) {
+            verdicts.insert(verdict.name(), n);
+        }
+        let tasks = self.open_tasks(at).count();
+        Uploaded { scan: held.digest.to_string(), sequence: held.sequence, changed, verdicts, tasks }
+    }
+
+    /// How many rules have each verdict in a class; all verdicts, the requirements of baselines left out.
+    pub fn verdict_counts(&self, class: ClassId) -> Vec<(Verdict, u32)> {
+        let mut counts = [0u32; Verdict::ALL.len()];
+        for (rule, verdict) in self.pack.rules().zip(self.fleet.classes.verdicts(class)) {
+            if !self.pack.rule(rule).requirement {
+                counts[usize::from(*verdict)] += 1;
+            }
+        }
+        Verdict::ALL.into_iter().zip(counts).collect()
+    }
+
+    pub(super) fn upload(&mut self, id: &str, prepared: Prepared, now_ms: i64, out: &mut Applied) -> Result<Uploaded, Refusal> {
+        let at = self.fleet.find(id).ok_or_else(|| Refusal::UnknownEndpoint(id.to_owned()))?;
+        let before = self.fleet.get(at).and_then(|e| e.held.clone());
+        self.accept(id, &prepared, before.as_ref())?;
+        let body = prepared.body;
+        let facts = self.intern(prepared, before.as_ref(), out);
+        self.live_mut(at).seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
+        self.live_mut(at).body = Some((body, facts.digest));
+        if let Some(held) = before.as_ref().filter(|h| h.digest == facts.digest && facts.added.is_empty() && facts.removed.is_empty()) {
+            return Ok(self.uploaded(at, held, false));
+        }
+        // Taken now: the class before is gone when this was its last endpoint.
+        let old = before.as_ref().map(|h| self.fleet.classes.verdicts(h.class).to_vec());
+        let held = self.hold(at, before.as_ref(), &facts, now_ms, out);
+        match old {
+            None => self.first_scan(id, &held, now_ms, out),
+            Some(old) => self.turned(at, id, &old, &held, &facts, now_ms, out),
+        }
+        self.check_baselines(at, id, now_ms, out);
+        Ok(self.uploaded(at, &held, true))
+    }
+
+    /// Whether the upload may change anything. Nothing is changed before this says so.
+    fn accept(&self, id: &str, prepared: &Prepared, before: Option<&Held>) -> Result<(), Refusal> {
+        if prepared.epoch != self.fleet.rows.epoch() || prepared.pack != self.pack.digest() {
+            return Err(Refusal::Stale);
+        }
+        let said = &prepared.header.endpoint;
+        if !said.is_empty() && said != id {
+            return Err(Refusal::WrongEndpoint { said: said.clone(), sent: id.to_owned() });
+        }
+        if let Some(base) = &prepared.header.base {
+            let have = before.map(|h| h.digest);
+            if have.is_none() || Digest::parse(base) != have {
+                return Err(Refusal::BaseMismatch { base: base.clone(), have });
+            }
+        }
+        let brings = prepared.rows.iter().filter(|r| matches!(r, PreparedRow::New { .. })).count();
+        if brings > self.limits.new_rows {
+            return Err(Refusal::TooManyNewRows { brings, limit: self.limits.new_rows });
+        }
+        if self.fleet.rows.len() + brings > self.limits.fleet_rows {
+            return Err(Refusal::FleetFull(self.limits.fleet_rows));
+        }
+        Ok(())
+    }
+
+    /// Interns the new rows and puts the whole scan together: the upload's, and for one that changes a base the tables that it left out.
+    fn intern(&mut self, prepared: Prepared, before: Option<&Held>, out: &mut Applied) -> Facts {
+        let mut order = Vec::with_capacity(prepared.rows.len());
+        for row in prepared.rows {
+            let row = match row {
+                PreparedRow::Known(id) => self.fleet.rows.canonical(id),
+                PreparedRow::New { new, canonical, hits } => {
+                    let (entry, fresh) = self.fleet.rows.intern(&new, &canonical, hits);
+                    let id = self.fleet.rows.canonical(entry);
+                    if fresh {
+                        let value = [new.row.table.name().as_bytes(), &[0], canonical.as_slice()].concat();
+                        out.batch.put(Space::Rows, id.to_be_bytes(), value);
+                    }
+                    id
+                }
+            };
+            order.push(row);
+        }
+        let mut tables = Tables::default();
+        let previous = before.map(|h| self.fleet.rows_of(h)).unwrap_or_default();
+        if let (Some(before), Some(_)) = (before, &prepared.header.base) {
+            let sent: BTreeSet<TableId> = prepared.tables.iter().map(|t| t.table).collect();
+            order.extend(previous.iter().filter(|r| self.fleet.rows.table(**r).is_some_and(|t| !sent.contains(&t))));
+            tables = before.tables.clone();
+            tables.collected.retain(|t| !sent.contains(t));
+            tables.failed.retain(|t, _| !sent.contains(t));
+        }
+        for table in prepared.tables {
+            match table.error {
+                None => tables.collected.push(table.table),
+                Some(why) => {
+                    tables.failed.insert(table.table, why);
+                }
+            }
+        }
+        tables.collected.sort_unstable();
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let (added, removed) = difference(&previous, &sorted);
+        let mut digest = before.map_or_else(Digest::default, |h| h.digest);
+        if before.is_none_or(|h| h.tables != tables) {
+            digest.subtract(&before.map_or_else(Digest::default, |h| h.tables.digest()));
+            digest.add(&tables.digest());
+        }
+        added.iter().for_each(|r| digest.add(&self.fleet.rows.digest(*r)));
+        removed.iter().for_each(|r| digest.subtract(&self.fleet.rows.digest(*r)));
+        Facts { order, sorted, tables, digest, added, removed }
+    }
+
+    /// Puts the facts in the place of the last ones, judged.
+    fn hold(&mut self, at: EndpointId, before: Option<&Held>, facts: &Facts, now_ms: i64, out: &mut Applied) -> Held {
+        let verdicts = self.judge(&facts.sorted, &facts.tables);
+        let (class, new_class) = self.fleet.classes.intern(&verdicts);
+        self.fleet.classes.join(class);
+        if new_class {
+            out.batch.put(Space::Classes, class.to_be_bytes(), verdicts);
+        }
+        if let Some(before) = before
+            && self.fleet.classes.leave(before.class)
+        {
+            out.batch.delete(Space::Classes, before.class.to_be_bytes());
+        }
+        let (image, plus, minus, moved) = self.fleet.hold(before, &facts.sorted, &facts.order);
+        if let Some(founded) = moved.founded.and_then(|id| self.fleet.images.get(id).map(|i| (id, i.order.to_vec()))) {
+            out.batch.put_record(Space::Images, founded.0.to_be_bytes(), &founded.1);
+        }
+        if let Some(abandoned) = moved.abandoned {
+            out.batch.delete(Space::Images, abandoned.to_be_bytes());
+        }
+        let sequence = before.map_or(0, |h| h.sequence) + 1;
+        let tables = facts.tables.clone();
+        let held = Held { image, plus, minus, tables, digest: facts.digest, sequence, received_ms: now_ms, class };
+        if let Some(endpoint) = self.fleet.get_mut(at) {
+            endpoint.held = Some(held.clone());
+        }
+        self.store_endpoint(at, out);
+        held
+    }
+
+    /// Verdicts of all rules over a row set.
+    fn judge(&mut self, sorted: &[RowId], tables: &Tables) -> Vec<u8> {
+        let Shard { fleet, pack, tallies, limits, policy, .. } = self;
+        let scan: OnceCell<Scan> = OnceCell::new();
+        let mut verdicts = Vec::with_capacity(pack.rule_count());
+        let hits = sorted.iter().map(|r| fleet.rows.hits(*r));
+        // Only endpoint-level programs need rows in parsed form.
+        let parsed = || scan.get_or_init(|| fleet.scan_from("", sorted, tables, limits));
+        forward::judge(pack, hits, &tables.states(), tallies, parsed, &mut verdicts);
+        select(&mut verdicts, &policy.selected);
+        verdicts
+    }
+
+    /// INVARIANT: what an endpoint fails from its first scan on is not written down rule by rule; it is one event.
+    fn first_scan(&mut self, id: &str, held: &Held, now_ms: i64, out: &mut Applied) {
+        const FAILING_MAX: usize = 200;
+        let failing: Vec<_> = self
+            .pack
+            .rules()
+            .filter(|r| !self.pack.rule(*r).requirement && self.fleet.classes.verdict(held.class, *r) == Verdict::Fail)
+            .map(|r| json!({"rule": self.pack.rule_id(r), "severity": self.pack.rule(r).severity}))
+            .take(FAILING_MAX)
+            .collect();
+        let verdicts: BTreeMap<_, _> = self.verdict_counts(held.class).into_iter().map(|(v, n)| (v.name(), n)).collect();
+        let data = json!({"scan": held.digest.to_string(), "verdicts": verdicts, "failing": failing, "cause": Cause::EndpointChanged});
+        self.event("endpoint.first_scan", Some(id), data, now_ms, true, out);
+    }
+
+    /// What turned between two scans of an endpoint.
+    #[expect(clippy::too_many_arguments, reason = "the two states and where the changes go")]
+    fn turned(&mut self, at: EndpointId, id: &str, old: &[u8], held: &Held, facts: &Facts, now_ms: i64, out: &mut Applied) {
+        let new = self.fleet.classes.verdicts(held.class);
+        let flips: Vec<Flip> = drift::diff(old, new).into_iter().filter(|f| !self.pack.rule(f.rule).requirement).collect();
+        if !flips.is_empty() {
+            let told: Vec<_> = flips.iter().map(|f| json!({"rule": self.pack.rule_id(f.rule), "from": f.from, "to": f.to})).collect();
+            let data = json!({"scan": held.digest.to_string(), "sequence": held.sequence, "cause": Cause::EndpointChanged, "flips": told});
+            self.event("verdicts.changed", Some(id), data, now_ms, true, out);
+        }
+        for flip in &flips {
+            if stand(flip.from) == Stand::Clear && stand(flip.to) != Stand::Failing {
+                continue;
+            }
+            self.observe(at, id, flip.rule, (flip.from, flip.to), now_ms, out);
+        }
+        // An open episode whose rows changed may have other evidence now.
+        let touched: BTreeSet<TableId> = facts.added.iter().chain(&facts.removed).filter_map(|r| self.fleet.rows.table(*r)).collect();
+        let open: Vec<RuleId> = self.episodes_of(at).filter(|(_, k)| k.episode.open).filter_map(|(rule, _)| self.pack.find(rule)).collect();
+        for rule in open {
+            let flipped = flips.iter().any(|f| f.rule == rule);
+            if !flipped && tables_of(&self.pack, rule).iter().any(|t| touched.contains(t)) {
+                let verdict = self.fleet.classes.verdict(held.class, rule);
+                self.observe(at, id, rule, (verdict, verdict), now_ms, out);
+            }
+        }
+    }
+
+    /// One step of a rule's episode at an endpoint.
+    fn observe(&mut self, at: EndpointId, id: &str, rule: RuleId, turned: (Verdict, Verdict), now_ms: i64, out: &mut Applied) {
+        let rule_id = self.pack.rule_id(rule).to_owned();
+        let evidence = self.explain(at, rule).map(|e| e.evidence).unwrap_or_default();
+        let new_id = format!("ep_{}_{}", self.store_id, self.next_seq);
+        let since_ms = self.fleet.get(at).map_or(now_ms, |e| e.enrolled_ms);
+        let seen = drift::Observation {
+            from: turned.0,
+            to: turned.1,
+            cause: Cause::EndpointChanged,
+            evidence: &evidence,
+            new_id: &new_id,
+            since_ms,
+            now_ms,
+        };
+        let before = self.episodes.get(&(at, rule_id.as_str().into())).map(|k| &k.episode);
+        if let Some((episode, change)) = drift::step(before, &seen, self.policy.policy.drift) {
+            self.keep_episode(at, id, &rule_id, episode, change, Some(turned), now_ms, out);
+        }
+    }
+
+    /// The definition's answer for an endpoint's last scan; parses only the tables that the rule reads.
+    pub fn explain(&self, at: EndpointId, rule: RuleId) -> Option<Explanation> {
+        let held = self.fleet.get(at)?.held.as_ref()?;
+        let wanted = tables_of(&self.pack, rule);
+        let rows: Vec<RowId> =
+            self.fleet.rows_of(held).into_iter().filter(|r| self.fleet.rows.table(*r).is_some_and(|t| wanted.contains(&t))).collect();
+        let scan = self.fleet.scan_from("", &rows, &held.tables, &self.limits);
+        Some(explain(self.pack.meta(rule).judged(), &scan))
+    }
+
+    /// What the baselines of an endpoint's groups require, held against its verdicts.
+    pub(super) fn check_baselines(&mut self, at: EndpointId, id: &str, now_ms: i64, out: &mut Applied) {
+        let Some(endpoint) = self.fleet.get(at) else { return };
+        let Some(class) = endpoint.held.as_ref().map(|h| h.class) else { return };
+        let required: Vec<_> = self.policy.required(endpoint).into_values().map(|(item, baselines)| (item.clone(), baselines)).collect();
+        let mut wanted = BTreeSet::new();
+        for (item, baselines) in required {
+            let verdict = self.fleet.classes.verdict(class, item.rule);
+            self.step_task(at, id, &item, &baselines, &Seen::Scan { verdict }, now_ms, out);
+            wanted.insert(item.id);
+        }
+        self.withdraw(at, id, |item| wanted.contains(item), now_ms, out);
+    }
+}
+
+/// The verdict of a rule that the policy leaves out is that it is not selected.
+pub(super) fn select(verdicts: &mut [u8], selected: &[bool]) {
+    for (verdict, selected) in verdicts.iter_mut().zip(selected) {
+        if !selected {
+            *verdict = Verdict::NotSelected as u8;
+        }
+    }
+}
+
+/// The tables that a rule reads, with those that every judgement needs.
+pub fn tables_of(pack: &Pack, rule: RuleId) -> BTreeSet<TableId> {
+    let meta = pack.meta(rule);
+    let mut out: BTreeSet<TableId> = ["os", "scope"].into_iter().filter_map(TableId::by_name).collect();
+    for ir in [&meta.applies_ir, &meta.check_ir] {
+        ir.walk(&mut |node| {
+            if let Ir::Lookup { table, .. }
+            | Ir::HasRow { table, .. }
+            | Ir::HasCell { table, .. }
+            | Ir::Quant { table, .. }
+            | Ir::Count { table, .. } = node
+            {
+                out.insert(*table);
+            }
+        });
+    }
+    out
+}
+
+/// Decoded rows with everything that can be asked of them beside the writer.
+pub fn prepare_row(pack: &Pack, new: NewRow) -> PreparedRow {
+    let canonical = new.row.canonical();
+    let hits = pack.ask(&new.row).into();
+    PreparedRow::New { new, canonical, hits }
+}
+
+/// An interned row for people.
+pub fn row_json(shard: &Shard, id: RowId) -> Option<(TableId, serde_json::Value)> {
+    let table = shard.fleet.rows.table(id)?;
+    rows::parse(table, shard.fleet.rows.bytes(id), &shard.limits)?;
+    Some((table, serde_json::from_slice(shard.fleet.rows.bytes(id)).ok()?))
+}
