@@ -44,3 +44,4 @@ pub mod client;
 pub mod clock;
 pub mod compute;
 pub mod metrics;
+pub mod simulate;

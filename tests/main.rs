@@ -1,3 +1,6 @@
+//! The one integration test target.
+
 mod engines;
 mod generate;
+mod tidy;
 mod versions;
