@@ -157,7 +157,7 @@ impl Target {
 }
 
 /// A URL up to its path, without user and password: what may be shown of it. Takes text that is no URL as well.
-fn origin(url: &str) -> String {
+pub fn origin(url: &str) -> String {
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
         None => (String::new(), url),

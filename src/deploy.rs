@@ -65,6 +65,25 @@ pub struct Task {
     pub message: Option<String>,
 }
 
+impl Task {
+    /// As people and other programs see it, in the API and in events.
+    pub fn shown(&self) -> serde_json::Value {
+        let time = |ms: i64| jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
+        serde_json::json!({
+            "id": self.id,
+            "item": self.item,
+            "baselines": self.baselines,
+            "action": self.action,
+            "state": self.state,
+            "blocked": self.blocked,
+            "attempts": self.attempts,
+            "created_at": time(self.created_ms),
+            "changed_at": time(self.changed_ms),
+            "message": self.message,
+        })
+    }
+}
+
 /// What an endpoint is asked to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Action {

@@ -4,7 +4,7 @@
 //! one batch; then, and only then, the answers go out (INVARIANT: ack means durable). While a batch is being written the next one gathers:
 //! idle, an upload is committed at once; busy, many share an fsync; nobody waits for a timer.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
@@ -59,6 +59,8 @@ pub struct Ingest {
     limits: Limits,
     metrics: Arc<Metrics>,
     poisoned: Arc<AtomicBool>,
+    /// Number of the newest batch on the disk.
+    durable: Arc<AtomicU64>,
 }
 
 /// What the writer thread works with.
@@ -69,6 +71,7 @@ pub struct Writer {
     limits: Limits,
     metrics: Arc<Metrics>,
     poisoned: Arc<AtomicBool>,
+    durable: Arc<AtomicU64>,
     /// Told when there is something new to deliver.
     wake: Arc<tokio::sync::Notify>,
 }
@@ -78,6 +81,7 @@ pub fn pipeline(shard: Shard, store: Box<dyn Store>, metrics: Arc<Metrics>, wake
     let limits = shard.limits().clone();
     let shard = Arc::new(RwLock::new(shard));
     let poisoned = Arc::new(AtomicBool::new(false));
+    let durable = Arc::new(AtomicU64::new(0));
     // As many as may be admitted, and some for everything else that changes state.
     let (sender, jobs) = mpsc::channel(limits.uploads_in_flight + 256);
     let ingest = Ingest {
@@ -87,8 +91,9 @@ pub fn pipeline(shard: Shard, store: Box<dyn Store>, metrics: Arc<Metrics>, wake
         limits: limits.clone(),
         metrics: metrics.clone(),
         poisoned: poisoned.clone(),
+        durable: durable.clone(),
     };
-    (ingest, Writer { shard, store, jobs, limits, metrics, poisoned, wake })
+    (ingest, Writer { shard, store, jobs, limits, metrics, poisoned, durable, wake })
 }
 
 impl Ingest {
@@ -136,7 +141,8 @@ impl Ingest {
         let hash = blake3::hash(&body);
         {
             let shard = self.read();
-            let known = shard.fleet.find(endpoint).and_then(|at| shard.recognise(at, &hash, now_ms));
+            let durable = self.durable.load(Ordering::Acquire);
+            let known = shard.fleet.find(endpoint).and_then(|at| shard.recognise(at, &hash, durable, now_ms));
             if let Some(known) = known {
                 return Ok((known, true));
             }
@@ -264,6 +270,7 @@ impl Writer {
             applied
         };
         self.commit(&applied.batch, count)?;
+        self.durable.store(applied.number, Ordering::Release);
         if applied.wake_sinks {
             self.wake.notify_one();
         }
@@ -286,5 +293,49 @@ impl Writer {
         let rows = batch.changes.iter().filter(|(space, _, value)| *space == Space::Rows && value.is_some());
         self.metrics.rows_new.inc_by(rows.count() as u64);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pack::{Pack, compile};
+    use crate::policy::Policy;
+    use crate::state::memory::MemoryStore;
+
+    const SCAN: &[u8] = br#"{"format":"muster.scan/1","tables":{"sysctl":[{"key":"a","value":"1"}]}}"#;
+
+    fn enrolled() -> Shard {
+        let empty = Arc::new(Pack::from_bytes(compile(&[], &[])).expect("pack"));
+        let mut shard = Shard::load(&mut MemoryStore::default(), Limits::default(), "t", |_| None, empty).expect("load");
+        let enroll = Input::Enroll { id: "e".into(), hostname: "e".into(), labels: Default::default(), key_hash: [0; 32] };
+        shard.apply(vec![enroll], 1);
+        shard
+    }
+
+    #[test]
+    fn a_body_is_not_recognised_before_it_is_durable() {
+        let mut shard = enrolled();
+        let hash = blake3::hash(SCAN);
+        let prepared = prepare(&shard, "e", SCAN, hash).expect("prepare");
+        let applied = shard.apply(vec![Input::Upload { endpoint: "e".into(), prepared: Box::new(prepared) }], 2);
+        let at = shard.fleet.find("e").expect("enrolled");
+        assert!(shard.recognise(at, &hash, applied.number - 1, 3).is_none(), "its batch is still being written");
+        assert!(shard.recognise(at, &hash, applied.number, 3).is_some_and(|u| !u.changed && u.sequence == 1));
+    }
+
+    #[test]
+    fn the_stored_verdicts_are_gone_on_with_only_under_their_pack_and_policy() {
+        let mut shard = enrolled();
+        let pack = shard.pack.clone();
+        assert!(shard.resume(&pack, Policy::default()).is_some(), "nothing was judged yet");
+        shard.apply(vec![Input::Swap { pack: pack.clone(), policy: Box::default() }], 2);
+        assert!(shard.resume(&pack, Policy::default()).is_none());
+        let other = Policy { refuse_again: true, ..Policy::default() };
+        assert!(shard.resume(&pack, other.clone()).is_some());
+        shard.apply(vec![Input::Swap { pack, policy: Box::new(other) }], 2);
+        let again = Input::Enroll { id: "e".into(), hostname: "e".into(), labels: Default::default(), key_hash: [0; 32] };
+        let replies = shard.apply(vec![again], 3).replies;
+        assert_eq!(replies[0].as_ref().err(), Some(&Refusal::AlreadyEnrolled("e".into())));
     }
 }

@@ -40,7 +40,10 @@ pub mod notify;
 
 pub mod client;
 
-// 5. What they all stand on.
+// 5. The daemon around it: what it is told, who may, how it answers.
+pub mod config;
+
+// 6. What they all stand on.
 pub mod clock;
 pub mod compute;
 pub mod metrics;

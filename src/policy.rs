@@ -54,6 +54,8 @@ pub struct Policy {
     pub excluded: BTreeSet<String>,
     /// How long events are kept.
     pub retention_ms: i64,
+    /// An endpoint that is enrolled is not enrolled again.
+    pub refuse_again: bool,
 }
 
 impl Default for Policy {
@@ -65,6 +67,7 @@ impl Default for Policy {
             drift: DriftPolicy { hold_ms: 0, reopen_ms: 24 * 3_600_000 },
             excluded: BTreeSet::new(),
             retention_ms: 400 * 24 * 3_600_000,
+            refuse_again: false,
         }
     }
 }
@@ -88,6 +91,11 @@ pub struct Resolved {
 }
 
 impl Policy {
+    /// The same for the same policy, for as long as this version of muster runs it.
+    pub fn fingerprint(&self) -> String {
+        blake3::hash(format!("{} {self:?}", env!("CARGO_PKG_VERSION")).as_bytes()).to_hex().to_string()
+    }
+
     /// The package requirements of all baselines, for the compiler.
     pub fn requirements(&self) -> Vec<Requirement> {
         self.baselines.iter().flat_map(|b| b.packages.iter().cloned()).collect()

@@ -80,6 +80,10 @@ impl Classes {
         self.classes.is_empty()
     }
 
+    pub fn contains(&self, id: ClassId) -> bool {
+        self.classes.contains_key(&id)
+    }
+
     pub fn verdicts(&self, id: ClassId) -> &[u8] {
         self.classes.get(&id).map_or(&[], |c| &c.verdicts)
     }

@@ -60,6 +60,8 @@ impl Shard {
             task_ids: BTreeMap::new(),
             outbox: outbox::Outbox::default(),
             next_seq: 1,
+            applied: 0,
+            stored_policy: meta.get("policy").cloned(),
             tallies: Tallies::default(),
             live: Vec::new(),
             totals: Totals::default(),

@@ -28,7 +28,7 @@ use crate::fleet::{Endpoint, EndpointId, Fleet};
 use crate::limits::Limits;
 use crate::pack::Pack;
 use crate::pack::program::Tallies;
-use crate::policy::Resolved;
+use crate::policy::{Policy, Resolved};
 use crate::scan::digest::Digest;
 use crate::state::{Batch, Space, pair_key, segment};
 
@@ -65,7 +65,7 @@ pub enum Input {
     },
     Swap {
         pack: Arc<Pack>,
-        policy: Box<crate::policy::Policy>,
+        policy: Box<Policy>,
     },
     /// Time passes: what was held back is told, what is old is dropped.
     Tick,
@@ -95,6 +95,8 @@ pub enum Refusal {
     FleetFull(usize),
     #[error("the scan brings {brings} rows that the fleet has never shown, more than one upload may (limits.new_rows = {limit})")]
     TooManyNewRows { brings: usize, limit: usize },
+    #[error("endpoint `{0}` is enrolled already, and `enroll.again` is \"refuse\"; an administrator can remove it first")]
+    AlreadyEnrolled(String),
     #[error("as many endpoints are enrolled as may be (limits.endpoints = {0})")]
     EndpointsFull(usize),
     #[error("no task `{0}` for this endpoint")]
@@ -111,6 +113,8 @@ pub struct Applied {
     pub batch: Batch,
     /// There is something new to deliver.
     pub wake_sinks: bool,
+    /// Counts the calls, from 1: what [`Shard::recognise`] compares with what is durable.
+    pub number: u64,
 }
 
 /// An episode and the event that began it, which is told when it has lasted long enough.
@@ -137,6 +141,10 @@ pub struct Shard {
     task_ids: BTreeMap<String, Of>,
     pub outbox: outbox::Outbox,
     next_seq: u64,
+    /// Batches applied since the start.
+    applied: u64,
+    /// What the stored verdicts were judged with beside the pack.
+    stored_policy: Option<String>,
     tallies: Tallies,
     live: Vec<Live>,
     pub totals: Totals,
@@ -159,7 +167,16 @@ pub struct Totals {
 struct Live {
     seen_ms: std::sync::atomic::AtomicI64,
     /// Hash of the last body as sent, and the scan that it brought.
-    body: Option<(blake3::Hash, Digest)>,
+    body: Option<Body>,
+}
+
+/// An upload that was applied.
+#[derive(Debug)]
+struct Body {
+    hash: blake3::Hash,
+    digest: Digest,
+    /// The batch that it was applied in.
+    batch: u64,
 }
 
 impl Shard {
@@ -171,13 +188,28 @@ impl Shard {
         &self.limits
     }
 
+    /// What identifies this store in the ids that it gives out.
+    pub fn store_id(&self) -> &str {
+        &self.store_id
+    }
+
+    /// Goes on with the stored verdicts if they were judged with this pack and policy; else gives the policy back, for an [`Input::Swap`].
+    pub fn resume(&mut self, pack: &Pack, policy: Policy) -> Option<Policy> {
+        if self.pack.digest() != pack.digest() || self.stored_policy.as_ref() != Some(&policy.fingerprint()) {
+            return Some(policy);
+        }
+        self.policy = policy.resolve(&self.pack);
+        None
+    }
+
     /// Number of the newest event.
     pub fn last_seq(&self) -> u64 {
         self.next_seq - 1
     }
 
     pub fn apply(&mut self, inputs: Vec<Input>, now_ms: i64) -> Applied {
-        let mut out = Applied::default();
+        self.applied += 1;
+        let mut out = Applied { number: self.applied, ..Applied::default() };
         for input in inputs {
             let reply = match input {
                 Input::Enroll { id, hostname, labels, key_hash } => self.enroll(id, hostname, labels, key_hash, now_ms, &mut out),
@@ -220,6 +252,9 @@ impl Shard {
             return Err(Refusal::EndpointsFull(self.limits.endpoints));
         }
         let again = known.is_some();
+        if again && self.policy.policy.refuse_again {
+            return Err(Refusal::AlreadyEnrolled(id));
+        }
         let at = match known {
             // The same machine installed again, or one that lost its key: it keeps its history and gets a new key.
             Some(at) => {
@@ -253,9 +288,12 @@ impl Shard {
             self.episodes.remove(&(at, rule.clone()));
             out.batch.delete(Space::Episodes, pair_key(id, rule.as_bytes()));
         }
-        if let Some((_, moved)) = self.fleet.remove(at) {
+        if let Some((endpoint, moved)) = self.fleet.remove(at) {
             if let Some(image) = moved.abandoned {
                 out.batch.delete(Space::Images, image.to_be_bytes());
+            }
+            if let Some(class) = endpoint.held.map(|h| h.class).filter(|c| !self.fleet.classes.contains(*c)) {
+                out.batch.delete(Space::Classes, class.to_be_bytes());
             }
             out.batch.delete(Space::Endpoints, id);
         }

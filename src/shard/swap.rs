@@ -35,12 +35,26 @@ struct Turned {
 impl Shard {
     pub(super) fn swap(&mut self, pack: Arc<Pack>, policy: Policy, now_ms: i64, out: &mut Applied) {
         let old_pack = std::mem::replace(&mut self.pack, pack);
-        self.policy = policy.resolve(&self.pack);
+        let fingerprint = policy.fingerprint();
+        out.batch.put(Space::Meta, "policy", fingerprint.as_str());
+        self.stored_policy = Some(fingerprint);
+        let before = std::mem::replace(&mut self.policy, policy.resolve(&self.pack));
         let fresh_pack = old_pack.digest() != self.pack.digest();
         if fresh_pack {
             self.fleet.rows.ask_all(&self.pack, &self.limits);
             out.batch.put(Space::Meta, "pack", self.pack.digest());
         }
+        // Sinks, groups and baselines change no verdict.
+        if fresh_pack || before.selected != self.policy.selected {
+            self.judge_again(&old_pack, now_ms, out);
+        }
+        let all: Vec<(EndpointId, String)> = self.fleet.iter().map(|(at, e)| (at, e.id.clone())).collect();
+        for (at, id) in all {
+            self.check_baselines(at, &id, now_ms, out);
+        }
+    }
+
+    fn judge_again(&mut self, old_pack: &Pack, now_ms: i64, out: &mut Applied) {
         let judged = judge_all(&self.fleet, &self.pack, &self.policy, &self.limits);
         let mut turned: BTreeMap<String, Turned> = BTreeMap::new();
         let old: Vec<(EndpointId, Held, Vec<u8>)> = self
@@ -54,7 +68,7 @@ impl Shard {
             let class = endpoint.held.as_ref().map_or(held.class, |h| h.class);
             for rule in self.pack.rules().filter(|r| !self.pack.rule(*r).requirement) {
                 let rule_id = self.pack.rule_id(rule);
-                let from = verdict_before(&old_pack, rule_id, verdicts);
+                let from = verdict_before(old_pack, rule_id, verdicts);
                 let to = self.fleet.classes.verdict(class, rule);
                 let entry = match (from.map(stand), stand(to)) {
                     (Some(Stand::Failing), Stand::Clear) => &mut turned.entry(rule_id.to_owned()).or_default().resolved,
@@ -75,11 +89,6 @@ impl Shard {
             let data = json!({"rule": rule, "severity": severity, "cause": Cause::RuleChanged, "opened": t.opened, "resolved": t.resolved,
                 "endpoints": t.endpoints, "episodes_resolved": t.episodes, "pack": self.pack.digest()});
             self.event("drift.rule_changed", None, data, now_ms, true, out);
-        }
-        for (at, _, _) in &old {
-            if let Some(id) = self.fleet.get(*at).map(|e| e.id.clone()) {
-                self.check_baselines(*at, &id, now_ms, out);
-            }
         }
     }
 

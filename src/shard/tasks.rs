@@ -105,7 +105,7 @@ impl Shard {
             Change::Confirmed => self.totals.tasks_confirmed += 1,
             Change::Reported | Change::Reopened | Change::Withdrawn => {}
         }
-        self.event(change.event(), Some(id), json!({"task": task}), now_ms, true, out);
+        self.event(change.event(), Some(id), json!({"task": task.shown()}), now_ms, true, out);
         out.batch.put_record(Space::Tasks, pair_key(id, task.item.as_bytes()), &task);
         self.restore_task(at, task);
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Applied, Refusal, Shard};
+use super::{Applied, Body, Refusal, Shard};
 use crate::deploy::Observation as Seen;
 use crate::drift::{self, Cause, Flip, Stand, stand};
 use crate::fleet::classes::ClassId;
@@ -69,11 +69,12 @@ struct Facts {
 impl Shard {
     /// The answer to a body that this endpoint has sent before, if it still says what is known: found without inflating it.
     /// INVARIANT: unchanged means unchanged under these rules; the classes are those of the present pack.
-    pub fn recognise(&self, endpoint: EndpointId, body: &blake3::Hash, now_ms: i64) -> Option<Uploaded> {
+    /// INVARIANT: ack means durable: `durable` is the number of the newest batch on the disk, and what came later is not known yet.
+    pub fn recognise(&self, endpoint: EndpointId, body: &blake3::Hash, durable: u64, now_ms: i64) -> Option<Uploaded> {
         let live = self.live.get(endpoint.0 as usize)?;
-        let (known, digest) = live.body.as_ref()?;
+        let known = live.body.as_ref()?;
         let held = self.fleet.get(endpoint)?.held.as_ref()?;
-        if known != body || held.digest != *digest {
+        if known.hash != *body || held.digest != known.digest || known.batch > durable {
             return None;
         }
         live.seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
@@ -107,7 +108,7 @@ impl Shard {
         let body = prepared.body;
         let facts = self.intern(prepared, before.as_ref(), out);
         self.live_mut(at).seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
-        self.live_mut(at).body = Some((body, facts.digest));
+        self.live_mut(at).body = Some(Body { hash: body, digest: facts.digest, batch: self.applied });
         if let Some(held) = before.as_ref().filter(|h| h.digest == facts.digest && facts.added.is_empty() && facts.removed.is_empty()) {
             return Ok(self.uploaded(at, held, false));
         }
