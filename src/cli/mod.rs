@@ -2,6 +2,7 @@
 //!
 //! To add one: a file with `Args` and `run`, a variant in [`Command`] and its line in [`run`].
 
+mod eval;
 pub(crate) mod output;
 mod packs;
 mod rules;
@@ -25,6 +26,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Rules(rules::Args),
+    Eval(eval::Args),
 }
 
 /// How a command ended that could run.
@@ -49,6 +51,7 @@ pub(crate) struct Usage(pub(crate) String);
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
     match cli.command {
         Command::Rules(args) => rules::run(args),
+        Command::Eval(args) => eval::run(args),
     }
 }
 

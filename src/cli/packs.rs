@@ -1,11 +1,16 @@
 //! From the paths that commands are given to rules: folders, rule files, compiled packs.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use muster::limits::Limits;
+use muster::pack::{Pack, RuleId, compile, wire};
+use muster::rule::check::suggest::hint;
 use muster::rule::{Code, Diagnostic, Rule, RulePack, read_folder};
+
+use super::{Usage, output};
 
 /// A pack and where it was read.
 pub(crate) struct Source {
@@ -89,4 +94,79 @@ fn unique(sources: &mut Sources) {
         rules.insert(&rule.id, file);
     }
     sources.problems.append(&mut problems);
+}
+
+/// Rules that are ready to judge: what was compiled now from folders and files, and packs that were compiled before.
+pub(crate) struct Ready {
+    packs: Vec<Pack>,
+}
+
+/// A rule of one of the packs.
+#[derive(Clone, Copy)]
+pub(crate) struct Chosen<'r> {
+    pub(crate) pack: &'r Pack,
+    pub(crate) rule: RuleId,
+}
+
+impl Ready {
+    pub(crate) fn packs(&self) -> &[Pack] {
+        &self.packs
+    }
+
+    /// All rules, without the requirements of mandatory baselines, in the order of their ids.
+    pub(crate) fn rules(&self) -> Vec<Chosen<'_>> {
+        let all = self.packs.iter().flat_map(|pack| pack.rules().map(move |rule| Chosen { pack, rule }));
+        let mut rules: Vec<_> = all.filter(|c| !c.pack.rule(c.rule).requirement).collect();
+        rules.sort_by_key(|c| c.pack.rule_id(c.rule));
+        rules
+    }
+
+    pub(crate) fn find(&self, id: &str) -> Result<Chosen<'_>, Usage> {
+        let rules = self.rules();
+        let found = rules.iter().find(|c| c.pack.rule_id(c.rule) == id).copied();
+        found.ok_or_else(|| Usage(format!("no rule `{id}` in these packs{}", hint(id, rules.iter().map(|c| c.pack.rule_id(c.rule))))))
+    }
+}
+
+/// Reads rules to judge with. Problems of rules are told on stderr, and are an error: half a baseline is not a baseline.
+pub(crate) fn ready(paths: &[PathBuf], limits: &Limits) -> anyhow::Result<Ready> {
+    let (mut compiled, mut written) = (Vec::new(), Vec::new());
+    for path in paths {
+        if is_compiled(path)? { compiled.push(path) } else { written.push(path.clone()) }
+    }
+    let mut packs = Vec::new();
+    if !written.is_empty() {
+        packs.push(Pack::from_bytes(compile(&sound(&written, limits)?, &[]))?);
+    }
+    for path in compiled {
+        packs.push(Pack::open(path).with_context(|| format!("`{}`", path.display()))?);
+    }
+    let ready = Ready { packs };
+    let rules = ready.rules();
+    if let Some([a, _]) = rules.array_windows().find(|[a, b]| a.pack.rule_id(a.rule) == b.pack.rule_id(b.rule)) {
+        bail!("rule `{}` is in two of the given packs; give it once", a.pack.rule_id(a.rule));
+    }
+    Ok(ready)
+}
+
+/// Packs as written, without problems.
+pub(crate) fn sound(paths: &[PathBuf], limits: &Limits) -> anyhow::Result<Vec<RulePack>> {
+    let sources = read(paths, limits)?;
+    sources.problems.iter().for_each(|p| output::note(format_args!("{p}")));
+    match sources.problems.len() {
+        0 => Ok(sources.packs.into_iter().map(|s| s.pack).collect()),
+        n => bail!("the rules have {n} problem(s), mend them first"),
+    }
+}
+
+/// By its content: compiled packs may have any name.
+fn is_compiled(path: &Path) -> anyhow::Result<bool> {
+    let fail = || format!("cannot read `{}`", path.display());
+    if std::fs::metadata(path).with_context(fail)?.is_dir() {
+        return Ok(false);
+    }
+    let mut start = Vec::new();
+    let length = u64::try_from(wire::MAGIC.len()).unwrap_or(0);
+    std::fs::File::open(path).and_then(|f| f.take(length).read_to_end(&mut start)).with_context(fail)?;
+    Ok(start == wire::MAGIC)
 }
