@@ -34,6 +34,13 @@ pub mod state;
 
 pub mod shard;
 
+pub mod ingest;
+
 pub mod notify;
 
 pub mod client;
+
+// 5. What they all stand on.
+pub mod clock;
+pub mod compute;
+pub mod metrics;

@@ -1,3 +1,3 @@
-//! The one integration test target.
-
+mod engines;
+mod generate;
 mod versions;

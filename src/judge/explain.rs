@@ -79,6 +79,11 @@ pub fn truth(condition: &Ir, scan: &Scan) -> Truth {
     Interpreter { scan }.decide(condition, &mut Vec::new()).truth
 }
 
+/// Whether a value without any rows cannot be had: `int("x")`, `1 / 0`.
+pub fn is_abnormal(constant: &Ir) -> bool {
+    Interpreter { scan: &Scan::default() }.value(constant, &mut Vec::new()).is_err()
+}
+
 struct Interpreter<'s> {
     scan: &'s Scan,
 }
@@ -454,7 +459,9 @@ impl<'s> Interpreter<'s> {
                 let said = found.map_or_else(|| format!("{}: not there", name_key(*table, &key)), Row::to_string);
                 lookups.insert((*table, key), said);
             }
-            if let Ir::Count { table, only, body, .. } = node
+            // Those inside a body of their own have rows that are not at hand here.
+            if let Ir::Count { table, only, body, slot } = node
+                && usize::from(*slot) == rows.len()
                 && let Ok(candidates) = self.candidates(*table, only)
                 && let Ok(matching) = self.matching(&candidates, body, &mut rows.clone())
             {

@@ -11,7 +11,7 @@ use crate::deploy::Observation as Seen;
 use crate::drift::{self, Cause, Flip, Stand, stand};
 use crate::fleet::classes::ClassId;
 use crate::fleet::image::difference;
-use crate::fleet::rows::{self, RowId};
+use crate::fleet::rows::RowId;
 use crate::fleet::{EndpointId, Held, Tables};
 use crate::judge::explain::{Explanation, explain};
 use crate::judge::{Verdict, forward};
@@ -339,7 +339,7 @@ pub(super) fn select(verdicts: &mut [u8], selected: &[bool]) {
 }
 
 /// The tables that a rule reads, with those that every judgement needs.
-pub fn tables_of(pack: &Pack, rule: RuleId) -> BTreeSet<TableId> {
+pub(super) fn tables_of(pack: &Pack, rule: RuleId) -> BTreeSet<TableId> {
     let meta = pack.meta(rule);
     let mut out: BTreeSet<TableId> = ["os", "scope"].into_iter().filter_map(TableId::by_name).collect();
     for ir in [&meta.applies_ir, &meta.check_ir] {
@@ -355,18 +355,4 @@ pub fn tables_of(pack: &Pack, rule: RuleId) -> BTreeSet<TableId> {
         });
     }
     out
-}
-
-/// Decoded rows with everything that can be asked of them beside the writer.
-pub fn prepare_row(pack: &Pack, new: NewRow) -> PreparedRow {
-    let canonical = new.row.canonical();
-    let hits = pack.ask(&new.row).into();
-    PreparedRow::New { new, canonical, hits }
-}
-
-/// An interned row for people.
-pub fn row_json(shard: &Shard, id: RowId) -> Option<(TableId, serde_json::Value)> {
-    let table = shard.fleet.rows.table(id)?;
-    rows::parse(table, shard.fleet.rows.bytes(id), &shard.limits)?;
-    Some((table, serde_json::from_slice(shard.fleet.rows.bytes(id)).ok()?))
 }

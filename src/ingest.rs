@@ -1,0 +1,290 @@
+//! THE pipeline: `body -> admit -> recognise | inflate -> decode -> [writer: apply -> commit] -> ack`.
+//!
+//! Everything up to the writer runs beside each other, reading the fleet as it is. One writer applies what has gathered and makes it durable as
+//! one batch; then, and only then, the answers go out (INVARIANT: ack means durable). While a batch is being written the next one gathers:
+//! idle, an upload is committed at once; busy, many share an fsync; nobody waits for a timer.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
+
+use crate::compute::{Panicked, compute};
+use crate::fleet::EndpointId;
+use crate::fleet::image::Follower;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::scan::inflate::{Encoding, InflateError, inflate};
+use crate::scan::native::{self, DecodeError, Seen};
+use crate::shard::{Input, Prepared, PreparedRow, Refusal, Reply, Shard, Uploaded};
+use crate::state::{Batch, Space, Store, StoreError};
+
+/// Why a change was not made. Nothing of it was.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    #[error("too many uploads at once (limits.uploads_in_flight = {0})")]
+    Busy(usize),
+    #[error(transparent)]
+    Inflate(#[from] InflateError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Refused(Refusal),
+    /// The disk is full; it takes writes again when there is room.
+    #[error("no room to keep it: {0}")]
+    Full(String),
+    /// The store failed; the process is about to end.
+    #[error("the store failed")]
+    Poisoned,
+    #[error("the server is stopping")]
+    Stopping,
+    #[error(transparent)]
+    Inside(#[from] Panicked),
+}
+
+type Answer = Result<Reply, IngestError>;
+
+struct Job {
+    input: Input,
+    answer: oneshot::Sender<Answer>,
+}
+
+/// The way in. Cheap to share behind an `Arc`.
+#[derive(Debug)]
+pub struct Ingest {
+    shard: Arc<RwLock<Shard>>,
+    jobs: mpsc::Sender<Job>,
+    uploads: Semaphore,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    poisoned: Arc<AtomicBool>,
+}
+
+/// What the writer thread works with.
+pub struct Writer {
+    shard: Arc<RwLock<Shard>>,
+    store: Box<dyn Store>,
+    jobs: mpsc::Receiver<Job>,
+    limits: Limits,
+    metrics: Arc<Metrics>,
+    poisoned: Arc<AtomicBool>,
+    /// Told when there is something new to deliver.
+    wake: Arc<tokio::sync::Notify>,
+}
+
+/// A pipeline around a loaded shard and its store. The writer is to be run on a thread of its own.
+pub fn pipeline(shard: Shard, store: Box<dyn Store>, metrics: Arc<Metrics>, wake: Arc<tokio::sync::Notify>) -> (Ingest, Writer) {
+    let limits = shard.limits().clone();
+    let shard = Arc::new(RwLock::new(shard));
+    let poisoned = Arc::new(AtomicBool::new(false));
+    // As many as may be admitted, and some for everything else that changes state.
+    let (sender, jobs) = mpsc::channel(limits.uploads_in_flight + 256);
+    let ingest = Ingest {
+        shard: shard.clone(),
+        jobs: sender,
+        uploads: Semaphore::new(limits.uploads_in_flight),
+        limits: limits.clone(),
+        metrics: metrics.clone(),
+        poisoned: poisoned.clone(),
+    };
+    (ingest, Writer { shard, store, jobs, limits, metrics, poisoned, wake })
+}
+
+impl Ingest {
+    /// The state as it is. May be ahead of the disk by the batch that is being written; nothing that was answered is.
+    pub fn read(&self) -> RwLockReadGuard<'_, Shard> {
+        self.shard.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The store failed, and the process should end.
+    pub fn is_poisoned(&self) -> bool {
+        self.poisoned.load(Ordering::Relaxed)
+    }
+
+    /// Asks for a place among the uploads that are worked on. To be held while the body is read and until it is answered.
+    pub fn admit(&self) -> Result<SemaphorePermit<'_>, IngestError> {
+        self.uploads.try_acquire().map_err(|_| {
+            self.metrics.uploads.with_label_values(&["busy"]).inc();
+            IngestError::Busy(self.limits.uploads_in_flight)
+        })
+    }
+
+    /// A scan of an endpoint, from the body to the durable answer. The caller has checked who sends it and holds a permit.
+    pub async fn upload(self: &Arc<Self>, endpoint: &str, encoding: Encoding, body: Bytes, now_ms: i64) -> Result<Uploaded, IngestError> {
+        let timer = self.metrics.upload_seconds.start_timer();
+        self.metrics.upload_bytes.inc_by(body.len() as u64);
+        let result = self.take(endpoint, encoding, body, now_ms).await;
+        timer.observe_duration();
+        let outcome = match &result {
+            Ok((uploaded, false)) => {
+                if uploaded.changed {
+                    "changed"
+                } else {
+                    "unchanged"
+                }
+            }
+            Ok((_, true)) => "recognised",
+            Err(IngestError::Poisoned | IngestError::Inside(_) | IngestError::Full(_)) => "failed",
+            Err(_) => "refused",
+        };
+        self.metrics.uploads.with_label_values(&[outcome]).inc();
+        result.map(|(uploaded, _)| uploaded)
+    }
+
+    async fn take(self: &Arc<Self>, endpoint: &str, encoding: Encoding, body: Bytes, now_ms: i64) -> Result<(Uploaded, bool), IngestError> {
+        let hash = blake3::hash(&body);
+        {
+            let shard = self.read();
+            let known = shard.fleet.find(endpoint).and_then(|at| shard.recognise(at, &hash, now_ms));
+            if let Some(known) = known {
+                return Ok((known, true));
+            }
+        }
+        // Rows or pack may change between decoding and applying; then it is decoded again. That is rare, and twice in a row rarer.
+        for _ in 0..5 {
+            let (ingest, endpoint_id, bytes) = (self.clone(), endpoint.to_owned(), body.clone());
+            let prepared = compute(move || ingest.prepare(&endpoint_id, encoding, &bytes, hash)).await??;
+            match self.submit(Input::Upload { endpoint: endpoint.to_owned(), prepared: Box::new(prepared) }).await {
+                Ok(Reply::Uploaded(uploaded)) => return Ok((uploaded, false)),
+                Err(IngestError::Refused(Refusal::Stale)) => {}
+                Ok(_) => return Err(IngestError::Stopping),
+                Err(e) => return Err(e),
+            }
+        }
+        Err(IngestError::Busy(self.limits.uploads_in_flight))
+    }
+
+    /// The part that computes: bytes to rows, new rows asked what the rules want to know.
+    fn prepare(&self, endpoint: &str, encoding: Encoding, body: &[u8], hash: blake3::Hash) -> Result<Prepared, IngestError> {
+        thread_local! {
+            static TEXT: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+        }
+        let timer = self.metrics.prepare_seconds.start_timer();
+        let prepared = TEXT.with_borrow_mut(|text| {
+            let document = if encoding == Encoding::Identity {
+                body
+            } else {
+                inflate(encoding, body, &self.limits, text)?;
+                text.as_slice()
+            };
+            let shard = self.read();
+            let prepared = prepare(&shard, endpoint, document, hash)?;
+            // One huge upload does not keep its memory for ever.
+            if text.capacity() > 4 << 20 {
+                *text = Vec::new();
+            }
+            Ok::<_, IngestError>(prepared)
+        })?;
+        timer.observe_duration();
+        Ok(prepared)
+    }
+
+    /// Hands a change to the writer and waits until it is durable.
+    pub async fn submit(&self, input: Input) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        self.metrics.queue.inc();
+        let sent = self.jobs.send(Job { input, answer }).await;
+        if sent.is_err() {
+            self.metrics.queue.dec();
+            return Err(if self.is_poisoned() { IngestError::Poisoned } else { IngestError::Stopping });
+        }
+        answered.await.unwrap_or(Err(IngestError::Poisoned))
+    }
+}
+
+/// Decodes an upload against what the fleet has shown; pure.
+pub fn prepare(shard: &Shard, endpoint: &str, document: &[u8], body: blake3::Hash) -> Result<Prepared, IngestError> {
+    let fleet = &shard.fleet;
+    let held = fleet.find(endpoint).and_then(|at: EndpointId| fleet.get(at)).and_then(|e| e.held.as_ref());
+    let image = match held {
+        Some(held) => fleet.images.get(held.image),
+        None => fleet.images.latest(),
+    };
+    let mut follower = Follower::new(&fleet.rows, image);
+    let decoded = native::decode(document, shard.limits(), &mut follower)?;
+    let rows = decoded
+        .rows
+        .into_iter()
+        .map(|seen| match seen {
+            Seen::Known(id) => PreparedRow::Known(id),
+            Seen::New(new) => {
+                let (canonical, hits) = (new.row.canonical(), shard.pack.ask(&new.row).into());
+                PreparedRow::New { new, canonical, hits }
+            }
+        })
+        .collect();
+    let (epoch, pack) = (fleet.rows.epoch(), shard.pack.digest().to_owned());
+    Ok(Prepared { header: decoded.header, tables: decoded.tables, rows, epoch, pack, body })
+}
+
+impl Writer {
+    /// Runs until every [`Ingest`] is gone, or the store fails. `clock` gives the time of a batch.
+    pub fn run(mut self, clock: impl Fn() -> i64) -> Result<(), StoreError> {
+        let mut gathered = Vec::new();
+        while let Some(first) = self.jobs.blocking_recv() {
+            gathered.push(first);
+            while gathered.len() < self.limits.commit_batch
+                && let Ok(next) = self.jobs.try_recv()
+            {
+                gathered.push(next);
+            }
+            self.metrics.queue.sub(i64::try_from(gathered.len()).unwrap_or(0));
+            if let Err(e) = self.batch(std::mem::take(&mut gathered), clock()) {
+                // INVARIANT: a failed fsync poisons the store. Memory is ahead of the disk now, so nothing may be answered from it.
+                self.poisoned.store(true, Ordering::Relaxed);
+                tracing::error!(error = %e, "the store failed; ending, the next start recovers");
+                return Err(e);
+            }
+        }
+        Ok(())
+    }
+
+    /// One batch: applied, made durable, answered.
+    fn batch(&mut self, jobs: Vec<Job>, now_ms: i64) -> Result<(), StoreError> {
+        if let Err(full) = self.store.room() {
+            // Before anything has changed: the clients keep their data and come again.
+            tracing::warn!(error = %full, refused = jobs.len(), "refusing changes");
+            let poisoned = matches!(full, StoreError::Poisoned(_));
+            for job in jobs {
+                let error = if poisoned { IngestError::Poisoned } else { IngestError::Full(full.to_string()) };
+                drop(job.answer.send(Err(error)));
+            }
+            return if poisoned { Err(full) } else { Ok(()) };
+        }
+        let (inputs, answers): (Vec<_>, Vec<_>) = jobs.into_iter().map(|j| (j.input, j.answer)).unzip();
+        let ticks = inputs.iter().any(|i| matches!(i, Input::Tick));
+        let count = inputs.len() as u64;
+        let mut applied = {
+            let mut shard = self.shard.write().unwrap_or_else(PoisonError::into_inner);
+            let mut applied = shard.apply(inputs, now_ms);
+            if ticks {
+                shard.expire(&self.store.segments(), now_ms, &mut applied.batch);
+            }
+            applied
+        };
+        self.commit(&applied.batch, count)?;
+        if applied.wake_sinks {
+            self.wake.notify_one();
+        }
+        for (answer, reply) in answers.into_iter().zip(applied.replies.drain(..)) {
+            // A client that has gone does not change that its scan is kept.
+            drop(answer.send(reply.map_err(IngestError::Refused)));
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, batch: &Batch, inputs: u64) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let timer = self.metrics.commit_seconds.start_timer();
+        self.store.commit(batch)?;
+        timer.observe_duration();
+        self.metrics.commits.inc();
+        self.metrics.commit_inputs.inc_by(inputs);
+        let rows = batch.changes.iter().filter(|(space, _, value)| *space == Space::Rows && value.is_some());
+        self.metrics.rows_new.inc_by(rows.count() as u64);
+        Ok(())
+    }
+}

@@ -1,0 +1,112 @@
+//! Every metric, declared once: name, help, labels. docs/OPERATIONS.md lists them.
+//!
+//! INVARIANT: label values come from closed lists, or from the configuration (sinks, baselines): never an endpoint, a CVE or a user.
+
+use prometheus::{
+    Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// Seconds, from a tenth of a millisecond to ten seconds.
+const SECONDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
+
+/// What an upload can come to.
+pub const UPLOAD_OUTCOMES: [&str; 6] = ["changed", "unchanged", "recognised", "refused", "busy", "failed"];
+/// What a delivery can come to.
+pub const DELIVERY_OUTCOMES: [&str; 3] = ["delivered", "failed", "dead"];
+
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $field:ident: $kind:ty = $make:expr;)*) => {
+        #[derive(Debug)]
+        pub struct Metrics {
+            registry: Registry,
+            $($(#[$doc])* pub $field: $kind,)*
+        }
+
+        impl Metrics {
+            pub fn new() -> Result<Metrics, prometheus::Error> {
+                let registry = Registry::new();
+                $(
+                    let $field: $kind = $make?;
+                    registry.register(Box::new($field.clone()))?;
+                )*
+                let metrics = Metrics { registry, $($field,)* };
+                metrics.start_at_zero();
+                Ok(metrics)
+            }
+        }
+    };
+}
+
+fn seconds(name: &str, help: &str) -> HistogramOpts {
+    HistogramOpts::new(name, help).buckets(SECONDS.to_vec())
+}
+
+metrics! {
+    build_info: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_build_info", "Always 1; the version is a label."), &["version"]);
+    uploads: IntCounterVec = IntCounterVec::new(Opts::new("muster_uploads_total", "Scan uploads, by what became of them."), &["outcome"]);
+    upload_bytes: IntCounter = IntCounter::new("muster_upload_bytes_total", "Bytes of scan uploads as sent.");
+    upload_seconds: Histogram = Histogram::with_opts(seconds("muster_upload_duration_seconds", "From the whole body to the durable answer."));
+    prepare_seconds: Histogram = Histogram::with_opts(seconds("muster_upload_prepare_seconds", "Inflating, decoding and asking new rows, one upload."));
+    rows_new: IntCounter = IntCounter::new("muster_rows_new_total", "Rows that the fleet had never shown.");
+    commits: IntCounter = IntCounter::new("muster_commits_total", "Batches made durable.");
+    commit_inputs: IntCounter = IntCounter::new("muster_commit_inputs_total", "Uploads and other changes in those batches.");
+    commit_seconds: Histogram = Histogram::with_opts(seconds("muster_commit_duration_seconds", "Writing one batch and waiting for the disk."));
+    queue: IntGauge = IntGauge::new("muster_writer_queue", "Changes that wait for the writer.");
+    endpoints: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_endpoints", "Enrolled endpoints, by whether a scan is held."), &["state"]);
+    rows: IntGauge = IntGauge::new("muster_rows", "Distinct rows of the whole fleet.");
+    images: IntGauge = IntGauge::new("muster_images", "Row sets that endpoints share.");
+    classes: IntGauge = IntGauge::new("muster_verdict_classes", "Distinct verdict vectors.");
+    rules: IntGauge = IntGauge::new("muster_rules", "Rules of the present pack.");
+    verdicts: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_verdicts", "Verdicts over all endpoints and rules."), &["severity", "verdict"]);
+    drift: IntCounterVec = IntCounterVec::new(Opts::new("muster_drift_total", "Episodes by what happened to them since the start."), &["change"]);
+    tasks: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_tasks", "Deployment tasks."), &["state"]);
+    outbox: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_outbox_pending", "Events that wait for a sink, and those that were given up."), &["sink", "state"]);
+    outbox_age: GaugeVec = GaugeVec::new(Opts::new("muster_outbox_oldest_age_seconds", "Age of the oldest event that waits for a sink."), &["sink"]);
+    outbox_dropped: IntCounter = IntCounter::new("muster_outbox_dropped_total", "Events not put into the full outbox (limits.outbox); history has them.");
+    deliveries: IntCounterVec = IntCounterVec::new(Opts::new("muster_deliveries_total", "Delivery attempts."), &["sink", "outcome"]);
+    delivery_seconds: HistogramVec = HistogramVec::new(seconds("muster_delivery_duration_seconds", "One delivery attempt."), &["sink"]);
+    http: IntCounterVec = IntCounterVec::new(Opts::new("muster_http_requests_total", "Requests by route and status class."), &["route", "status"]);
+    config_ok: IntGauge = IntGauge::new("muster_config_last_reload_successful", "Whether the last configuration was taken.");
+    config_time: Gauge = Gauge::new("muster_config_last_reload_success_timestamp_seconds", "When a configuration was last taken.");
+    events: IntGauge = IntGauge::new("muster_last_event", "Number of the newest event.");
+    start_time: Gauge = Gauge::new("muster_start_timestamp_seconds", "When the daemon was ready.");
+}
+
+impl Metrics {
+    /// Known label sets exist from the start, so that alerts see the first increment.
+    fn start_at_zero(&self) {
+        self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        UPLOAD_OUTCOMES.iter().for_each(|o| drop(self.uploads.with_label_values(&[o])));
+        for change in ["opened", "updated", "resolved", "reopened"] {
+            self.drift.with_label_values(&[change]);
+        }
+        crate::deploy::TaskState::ALL.iter().for_each(|s| drop(self.tasks.with_label_values(&[s.name()])));
+        for severity in crate::rule::Severity::ALL {
+            for verdict in crate::judge::Verdict::ALL {
+                self.verdicts.with_label_values(&[severity.name(), verdict.name()]);
+            }
+        }
+        for state in ["held", "silent"] {
+            self.endpoints.with_label_values(&[state]);
+        }
+    }
+
+    /// The label sets of a sink.
+    pub fn know_sink(&self, sink: &str) {
+        DELIVERY_OUTCOMES.iter().for_each(|o| drop(self.deliveries.with_label_values(&[sink, o])));
+        for state in ["pending", "dead"] {
+            self.outbox.with_label_values(&[sink, state]);
+        }
+        self.outbox_age.with_label_values(&[sink]);
+    }
+
+    /// The exposition text, `text/plain; version=0.0.4`.
+    pub fn encode(&self) -> String {
+        let mut out = String::new();
+        // Families were checked when they were registered; a String takes what is written.
+        if let Err(e) = TextEncoder::new().encode_utf8(&self.registry.gather(), &mut out) {
+            tracing::error!(error = %e, "metrics cannot be written");
+        }
+        out
+    }
+}
