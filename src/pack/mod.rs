@@ -13,6 +13,7 @@ mod map;
 mod matcher;
 pub mod predicate;
 pub mod program;
+mod walk;
 pub mod wire;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,7 @@ use crate::scan::table::TableId;
 use wire::{Bytes, Section};
 
 pub use compile::{Requirement, compile};
+pub use walk::{Answer, Part, Parts};
 pub use wire::PackError;
 
 /// Position of a rule in its pack.
