@@ -1,7 +1,6 @@
 //! What to compare with: the same document read by `serde_json` into borrowed structs, nothing kept, nothing judged.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
@@ -31,8 +30,49 @@ struct Tables<'d> {
     service: Vec<Service<'d>>,
     #[serde(borrow, default)]
     scope: Vec<Scope<'d>>,
-    #[serde(borrow, flatten)]
-    rest: BTreeMap<Cow<'d, str>, serde::de::IgnoredAny>,
+    #[serde(borrow, default)]
+    text: Vec<Content<'d>>,
+    #[serde(borrow, default)]
+    pam: Vec<Pam<'d>>,
+    #[serde(borrow, default)]
+    user: Vec<User<'d>>,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only reading it is measured")]
+struct Content<'d> {
+    #[serde(borrow)]
+    path: Text<'d>,
+    #[serde(borrow)]
+    sha256: Text<'d>,
+    #[serde(borrow)]
+    content: Text<'d>,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only reading it is measured")]
+struct Pam<'d> {
+    #[serde(borrow)]
+    service: Text<'d>,
+    #[serde(borrow)]
+    control: Text<'d>,
+    #[serde(borrow)]
+    module: Text<'d>,
+    #[serde(borrow)]
+    arguments: Text<'d>,
+    line: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only reading it is measured")]
+struct User<'d> {
+    #[serde(borrow)]
+    name: Text<'d>,
+    uid: Option<i64>,
+    #[serde(borrow)]
+    home: Text<'d>,
+    #[serde(borrow)]
+    shell: Text<'d>,
 }
 
 #[derive(Deserialize)]

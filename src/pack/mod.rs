@@ -16,7 +16,7 @@ pub mod program;
 mod walk;
 pub mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -140,6 +140,7 @@ pub struct Pack {
     infos: Vec<PackInfo>,
     matcher: matcher::Matcher,
     joins: Vec<Ir>,
+    join_tables: BTreeSet<TableId>,
     metas: Vec<OnceLock<Box<RuleMeta>>>,
     by_id: BTreeMap<String, RuleId>,
 }
@@ -170,6 +171,7 @@ impl Pack {
             infos: Vec::new(),
             matcher: matcher::Matcher::default(),
             joins: Vec::new(),
+            join_tables: BTreeSet::new(),
             metas: Vec::new(),
             by_id: BTreeMap::new(),
         };
@@ -179,6 +181,7 @@ impl Pack {
         pack.joins = (0..pack.count(Section::Joins))
             .map(|i| wire::parse_json(pack.string(pack.u32_at(Section::Joins, i)), "endpoint-level program"))
             .collect::<Result<_, _>>()?;
+        pack.join_tables = pack.joins.iter().flat_map(Ir::tables).collect();
         for rule in pack.rules() {
             pack.by_id.insert(pack.rule_id(rule).to_owned(), rule);
             pack.metas.push(OnceLock::new());
@@ -256,6 +259,17 @@ impl Pack {
             items.dedup();
         }
         asks
+    }
+
+    /// The tables whose rows endpoint-level programs need in parsed form.
+    pub fn join_tables(&self) -> &BTreeSet<TableId> {
+        &self.join_tables
+    }
+
+    /// The tables that a rule reads.
+    pub fn tables_of(&self, rule: RuleId) -> BTreeSet<TableId> {
+        let meta = self.meta(rule);
+        meta.applies_ir.tables().into_iter().chain(meta.check_ir.tables()).collect()
     }
 
     fn join(&self, at: u32) -> &Ir {

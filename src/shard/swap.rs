@@ -156,7 +156,7 @@ fn judge_all(fleet: &Fleet, pack: &Pack, policy: &Resolved, limits: &Limits) -> 
         .map_init(Tallies::default, |tallies, (at, held)| {
             let rows = fleet.rows_of(held);
             let scan: OnceCell<Scan> = OnceCell::new();
-            let parsed = || scan.get_or_init(|| fleet.scan_from("", &rows, &held.tables, limits));
+            let parsed = || scan.get_or_init(|| fleet.scan_from("", &rows, &held.tables, Some(pack.join_tables()), limits));
             let mut verdicts = Vec::new();
             forward::judge(pack, rows.iter().map(|r| fleet.rows.hits(*r)), &held.tables.states(), tallies, parsed, &mut verdicts);
             select(&mut verdicts, &policy.selected);

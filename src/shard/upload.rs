@@ -16,8 +16,7 @@ use crate::fleet::{EndpointId, Held, Tables};
 use crate::judge::explain::{Explanation, explain};
 use crate::judge::{Verdict, forward};
 use crate::pack::predicate::Hit;
-use crate::pack::{Pack, RuleId};
-use crate::rule::ir::Ir;
+use crate::pack::RuleId;
 use crate::scan::Scan;
 use crate::scan::digest::Digest;
 use crate::scan::native::{DecodedTable, Header, NewRow};
@@ -235,7 +234,7 @@ impl Shard {
         let mut verdicts = Vec::with_capacity(pack.rule_count());
         let hits = sorted.iter().map(|r| fleet.rows.hits(*r));
         // Only endpoint-level programs need rows in parsed form.
-        let parsed = || scan.get_or_init(|| fleet.scan_from("", sorted, tables, limits));
+        let parsed = || scan.get_or_init(|| fleet.scan_from("", sorted, tables, Some(pack.join_tables()), limits));
         forward::judge(pack, hits, &tables.states(), tallies, parsed, &mut verdicts);
         select(&mut verdicts, &policy.selected);
         verdicts
@@ -277,7 +276,7 @@ impl Shard {
         let open: Vec<RuleId> = self.episodes_of(at).filter(|(_, k)| k.episode.open).filter_map(|(rule, _)| self.pack.find(rule)).collect();
         for rule in open {
             let flipped = flips.iter().any(|f| f.rule == rule);
-            if !flipped && tables_of(&self.pack, rule).iter().any(|t| touched.contains(t)) {
+            if !flipped && self.pack.tables_of(rule).iter().any(|t| touched.contains(t)) {
                 let verdict = self.fleet.classes.verdict(held.class, rule);
                 self.observe(at, id, rule, (verdict, verdict), now_ms, out);
             }
@@ -308,10 +307,8 @@ impl Shard {
     /// The definition's answer for an endpoint's last scan; parses only the tables that the rule reads.
     pub fn explain(&self, at: EndpointId, rule: RuleId) -> Option<Explanation> {
         let held = self.fleet.get(at)?.held.as_ref()?;
-        let wanted = tables_of(&self.pack, rule);
-        let rows: Vec<RowId> =
-            self.fleet.rows_of(held).into_iter().filter(|r| self.fleet.rows.table(*r).is_some_and(|t| wanted.contains(&t))).collect();
-        let scan = self.fleet.scan_from("", &rows, &held.tables, &self.limits);
+        let wanted = self.pack.tables_of(rule);
+        let scan = self.fleet.scan_from("", &self.fleet.rows_of(held), &held.tables, Some(&wanted), &self.limits);
         Some(explain(self.pack.meta(rule).judged(), &scan))
     }
 
@@ -337,23 +334,4 @@ pub(super) fn select(verdicts: &mut [u8], selected: &[bool]) {
             *verdict = Verdict::NotSelected as u8;
         }
     }
-}
-
-/// The tables that a rule reads, with those that every judgement needs.
-pub(super) fn tables_of(pack: &Pack, rule: RuleId) -> BTreeSet<TableId> {
-    let meta = pack.meta(rule);
-    let mut out: BTreeSet<TableId> = ["os", "scope"].into_iter().filter_map(TableId::by_name).collect();
-    for ir in [&meta.applies_ir, &meta.check_ir] {
-        ir.walk(&mut |node| {
-            if let Ir::Lookup { table, .. }
-            | Ir::HasRow { table, .. }
-            | Ir::HasCell { table, .. }
-            | Ir::Quant { table, .. }
-            | Ir::Count { table, .. } = node
-            {
-                out.insert(*table);
-            }
-        });
-    }
-    out
 }
