@@ -40,6 +40,8 @@ pub mod notify;
 
 pub mod client;
 
+pub mod agent;
+
 // 5. What they all stand on.
 pub mod clock;
 pub mod compute;

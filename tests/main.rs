@@ -1,3 +1,4 @@
+mod cli;
 mod engines;
 mod generate;
 mod versions;
