@@ -104,11 +104,10 @@ fn to_file(args: &Args, limits: &Limits) -> anyhow::Result<()> {
 async fn to_server(args: &Args, url: &str, limits: &Limits) -> anyhow::Result<()> {
     let Some(key_file) = &args.key_file else { bail!("--server needs --key-file") };
     let client = Client::new(&Options { ca: args.ca.clone() })?;
-    let mut server = Server::new(client, url, read_secret(key_file)?)?;
-    let mut endpoint = None;
-    if read_secret(key_file)?.is_none() {
-        endpoint = Some(enroll(args, &mut server, key_file).await?);
-    }
+    let key = read_secret(key_file)?;
+    let is_known = key.is_some();
+    let mut server = Server::new(client, url, key)?;
+    let endpoint = if is_known { None } else { Some(enroll(args, &mut server, key_file).await?) };
     let asks = if args.rules.is_empty() {
         server.fetch_asks().await.context("cannot ask the server what to collect")?.asks
     } else {
