@@ -40,6 +40,8 @@ pub mod notify;
 
 pub mod client;
 
+pub mod agent;
+
 // 5. The daemon around it: what it is told, who may, how it answers.
 pub mod config;
 

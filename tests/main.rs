@@ -1,6 +1,9 @@
 //! The one integration test target.
 
+mod cli;
+mod crash;
 mod engines;
 mod generate;
+mod receiver;
 mod tidy;
 mod versions;

@@ -6,6 +6,7 @@ mod eval;
 pub(crate) mod output;
 mod packs;
 mod rules;
+mod scan;
 
 use clap::{Parser, Subcommand};
 
@@ -27,6 +28,7 @@ pub(crate) struct Cli {
 enum Command {
     Rules(rules::Args),
     Eval(eval::Args),
+    Scan(scan::Args),
 }
 
 /// How a command ended that could run.
@@ -52,6 +54,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
     match cli.command {
         Command::Rules(args) => rules::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Scan(args) => scan::run(args),
     }
 }
 

@@ -1,5 +1,6 @@
 //! What people and pipes see: stdout for results, stderr for notes.
 
+use std::borrow::Cow;
 use std::fmt::Arguments;
 use std::io::{self, BufWriter, ErrorKind, StdoutLock, Write};
 
@@ -67,7 +68,17 @@ impl Write for Out {
 /// A line on stderr.
 pub(crate) fn note(text: Arguments<'_>) {
     // There is nowhere left to say that stderr is closed.
-    writeln!(io::stderr().lock(), "{text}").ok();
+    writeln!(io::stderr().lock(), "{}", plain(&text.to_string())).ok();
+}
+
+/// Text of an endpoint's or a server's for a terminal: control characters are shown and not obeyed.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    let obeyed = |c: char| c.is_control() && c != '\n';
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let shown = text.chars().map(|c| if obeyed(c) { c.escape_default().to_string() } else { c.to_string() });
+    Cow::Owned(shown.collect())
 }
 
 /// A table as wide as the terminal; as wide as it needs to be in a pipe.
@@ -75,4 +86,15 @@ pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header.to_vec());
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escapes_are_shown() {
+        assert_eq!(plain("web-1 \u{fc}\n"), "web-1 \u{fc}\n");
+        assert_eq!(plain("\u{1b}[2J\u{9b}x\r"), "\\u{1b}[2J\\u{9b}x\\r");
+    }
 }

@@ -23,9 +23,11 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::Verdict;
-use crate::judge::explain::Judged;
+use crate::judge::explain::{self, Judged};
+use crate::judge::truth::Truth;
 use crate::rule::ir::{Cmp, Ir};
 use crate::rule::{Fix, Platform, Severity};
+use crate::scan::Scan;
 use crate::scan::table::TableId;
 use wire::{Bytes, Section};
 
@@ -272,8 +274,9 @@ impl Pack {
         meta.applies_ir.tables().into_iter().chain(meta.check_ir.tables()).collect()
     }
 
-    fn join(&self, at: u32) -> &Ir {
-        &self.joins[wire::index(at)]
+    /// Runs the endpoint-level programs: what needs several rows at once is the definition itself, run for each endpoint.
+    pub fn run_joins(&self, scan: &Scan) -> Vec<Truth> {
+        self.joins.iter().map(|join| explain::truth(join, scan)).collect()
     }
 
     fn section(&self, section: Section) -> &[u8] {

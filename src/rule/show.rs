@@ -77,34 +77,6 @@ fn bare(ir: &Ir, level: u8, f: &mut Formatter<'_>) -> fmt::Result {
             keyed(*table, key, f)?;
             write!(f, ".{})", column_name(*table, *column))
         }
-        Ir::Not(a) => prefixed("!", a, f),
-        Ir::Negate(a) => prefixed("-", a, f),
-        Ir::And(items) if items.is_empty() => f.write_str("true"),
-        Ir::Or(items) if items.is_empty() => f.write_str("false"),
-        Ir::And(items) => joined(items, " && ", level + 1, f),
-        Ir::Or(items) => joined(items, " || ", level + 1, f),
-        Ir::Select(condition, then, otherwise) => {
-            show(condition, level::OR, f)?;
-            f.write_str(" ? ")?;
-            show(then, level::OR, f)?;
-            f.write_str(" : ")?;
-            show(otherwise, level::SELECT, f)
-        }
-        Ir::Compare(cmp, a, b) => {
-            operand(a, b, f)?;
-            write!(f, " {} ", symbol(*cmp))?;
-            operand(b, a, f)
-        }
-        Ir::In(item, list) => {
-            show(item, level + 1, f)?;
-            f.write_str(" in ")?;
-            show(list, level + 1, f)
-        }
-        Ir::Arith(arith, a, b) => {
-            show(a, level, f)?;
-            write!(f, " {} ", arith_symbol(*arith))?;
-            show(b, level + 1, f)
-        }
         Ir::Call(func, args) => call(*func, args, f),
         Ir::Matches(text, pattern) => {
             show(text, level::POSTFIX, f)?;
@@ -133,6 +105,42 @@ fn bare(ir: &Ir, level: u8, f: &mut Formatter<'_>) -> fmt::Result {
         }
         Ir::Count { table, body, .. } if **body == Ir::Bool(true) => write!(f, "{}.size()", table.name()),
         Ir::Count { table, slot, body, .. } => write!(f, "{}.filter({}, {body}).size()", table.name(), Variable(*slot)),
+        operator => operation(operator, level, f),
+    }
+}
+
+/// What stands between, before or after its operands.
+fn operation(ir: &Ir, level: u8, f: &mut Formatter<'_>) -> fmt::Result {
+    match ir {
+        Ir::Not(a) => prefixed("!", a, f),
+        Ir::Negate(a) => prefixed("-", a, f),
+        Ir::And(items) if items.is_empty() => f.write_str("true"),
+        Ir::Or(items) if items.is_empty() => f.write_str("false"),
+        Ir::And(items) => joined(items, " && ", level + 1, f),
+        Ir::Or(items) => joined(items, " || ", level + 1, f),
+        Ir::Select(condition, then, otherwise) => {
+            show(condition, level::OR, f)?;
+            f.write_str(" ? ")?;
+            show(then, level::OR, f)?;
+            f.write_str(" : ")?;
+            show(otherwise, level::SELECT, f)
+        }
+        Ir::Compare(cmp, a, b) => {
+            operand(a, b, f)?;
+            write!(f, " {} ", symbol(*cmp))?;
+            operand(b, a, f)
+        }
+        Ir::In(item, list) => {
+            show(item, level + 1, f)?;
+            f.write_str(" in ")?;
+            show(list, level + 1, f)
+        }
+        Ir::Arith(arith, a, b) => {
+            show(a, level, f)?;
+            write!(f, " {} ", arith_symbol(*arith))?;
+            show(b, level + 1, f)
+        }
+        _ => Err(fmt::Error),
     }
 }
 

@@ -8,7 +8,7 @@ use muster::judge::Verdict;
 use muster::rule::Severity;
 use serde::Serialize;
 
-use super::super::output::{self, Out};
+use super::super::output::{self, Out, plain};
 use super::super::packs::Chosen;
 use super::{Answer, Judged, is_applicable, is_pass};
 
@@ -75,13 +75,13 @@ pub(super) fn tables(judged: &[Judged<'_>]) -> anyhow::Result<()> {
 
 /// What does not pass, the worst first, and the numbers.
 fn of_scan(judged: &Judged<'_>, out: &mut Out) -> anyhow::Result<()> {
-    writeln!(out, "{}  {}", judged.endpoint, judged.digest)?;
+    writeln!(out, "{}  {}", plain(&judged.endpoint), judged.digest)?;
     let mut open: Vec<&Answer<'_>> = judged.verdicts.iter().filter(|a| is_applicable(a.verdict) && !is_pass(a.verdict)).collect();
     open.sort_by_key(|a| (Reverse(a.meta.severity), &a.meta.id));
     if !open.is_empty() {
         let mut table = output::table(&["verdict", "severity", "rule", "title", "evidence"]);
         for a in open {
-            let evidence = first_line(a.evidence().first().copied().unwrap_or_default());
+            let evidence = cut(&plain(a.evidence().first().copied().unwrap_or_default()));
             table.add_row([a.verdict.name(), a.meta.severity.name(), &a.meta.id, &a.meta.title, &evidence]);
         }
         out.table(&table)?;
@@ -104,7 +104,7 @@ fn summary_line(judged: &Judged<'_>) -> String {
 /// Characters of evidence in a table; all of it is in JSON and `--explain`.
 const EVIDENCE_CHARS: usize = 120;
 
-fn first_line(text: &str) -> String {
+fn cut(text: &str) -> String {
     let mut chars = text.chars();
     let mut line: String = chars.by_ref().take(EVIDENCE_CHARS).collect();
     if chars.next().is_some() {
@@ -123,12 +123,12 @@ pub(super) fn explanations(judged: &[Judged<'_>], chosen: Chosen<'_>) -> anyhow:
     writeln!(out, "check: {}", meta.check.trim())?;
     writeln!(out, "missing: {}", meta.missing)?;
     for (j, answer) in judged.iter().flat_map(|j| j.verdicts.iter().map(move |a| (j, a))) {
-        writeln!(out, "\n{}: {}", j.endpoint, answer.verdict)?;
+        writeln!(out, "\n{}: {}", plain(&j.endpoint), answer.verdict)?;
         if let Some(reason) = answer.why.as_ref().and_then(|w| w.reason.as_ref()) {
-            writeln!(out, "  reason: {reason}")?;
+            writeln!(out, "  reason: {}", plain(reason))?;
         }
         for row in answer.why.iter().flat_map(|w| &w.evidence) {
-            writeln!(out, "  evidence: {row}")?;
+            writeln!(out, "  evidence: {}", plain(row))?;
         }
         if !is_applicable(answer.verdict) {
             writeln!(out, "  no evidence: the rule does not apply to this endpoint")?;
