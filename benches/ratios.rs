@@ -2,7 +2,12 @@
 //!
 //! Each line is a pair timed in turn, A B A B ..., over several rounds; the ratio is that of the medians.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_precision_loss, reason = "a benchmark that cannot go on should stop and say so")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    reason = "a benchmark that cannot go on should stop and say so"
+)]
 
 mod anchor;
 mod corpus;
@@ -21,11 +26,7 @@ fn main() {
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
     println!("{:<58} {:>12} {:>12} {:>8}  goal", "work", "this", "anchor", "ratio");
     let corpus = corpus::Corpus::collect();
-    for (name, run) in [
-        ("stages", stages::run as fn(&corpus::Corpus)),
-        ("store", store::run),
-        ("http", http::run),
-    ] {
+    for (name, run) in [("stages", stages::run as fn(&corpus::Corpus)), ("store", store::run), ("http", http::run)] {
         if is_wanted(name) {
             run(&corpus);
         }
@@ -42,7 +43,13 @@ fn pair(name: &str, goal: &str, mut this: impl FnMut() -> Duration, mut anchor: 
         b.push(anchor());
     }
     let (a, b) = (median(a), median(b));
-    print(name, &format!("{:.1} us", a.as_secs_f64() * 1e6), &format!("{:.1} us", b.as_secs_f64() * 1e6), a.as_secs_f64() / b.as_secs_f64(), goal);
+    print(
+        name,
+        &format!("{:.1} us", a.as_secs_f64() * 1e6),
+        &format!("{:.1} us", b.as_secs_f64() * 1e6),
+        a.as_secs_f64() / b.as_secs_f64(),
+        goal,
+    );
 }
 
 fn print(name: &str, this: &str, anchor: &str, ratio: f64, goal: &str) {

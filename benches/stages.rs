@@ -104,5 +104,10 @@ pub(crate) fn run(corpus: &Corpus) {
     );
 
     let rows = known.rows().len();
-    println!("  fleet after this: {} endpoints, {rows} distinct rows, {} images, {} classes", known.fleet.len(), known.fleet.images.len(), known.fleet.classes.len());
+    println!(
+        "  fleet after this: {} endpoints, {rows} distinct rows, {} images, {} classes",
+        known.fleet.len(),
+        known.fleet.images.len(),
+        known.fleet.classes.len()
+    );
 }

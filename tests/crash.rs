@@ -144,7 +144,16 @@ async fn killed_twenty_times_nothing_acked_is_lost() {
     while kills < KILLS || uploads < UPLOADS {
         number += 1_000_000;
         let running: Vec<_> = (0..ENDPOINTS)
-            .map(|i| tokio::spawn(upload_until_dead(client.clone(), daemon.address, format!("e{i}"), keys[i].clone(), acked[i].clone(), number + i)))
+            .map(|i| {
+                tokio::spawn(upload_until_dead(
+                    client.clone(),
+                    daemon.address,
+                    format!("e{i}"),
+                    keys[i].clone(),
+                    acked[i].clone(),
+                    number + i,
+                ))
+            })
             .collect();
         // No two rounds die at the same point.
         let share = UPLOADS.saturating_sub(uploads) / (KILLS.saturating_sub(kills)).max(1);

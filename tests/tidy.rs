@@ -41,7 +41,8 @@ fn the_tables_are_documented() {
             Extent::Asked => "only what was asked; `scope` says what was looked at",
         };
         let fold = if t.fold_case { "; keys in lower case" } else { "" };
-        write!(out, "\n## {}\n\n{}\n\n{extent}{fold}. Filled by: {}.\n\n| column | type | |\n|---|---|---|\n", t.name, t.doc, t.collectors).expect("text");
+        write!(out, "\n## {}\n\n{}\n\n{extent}{fold}. Filled by: {}.\n\n| column | type | |\n|---|---|---|\n", t.name, t.doc, t.collectors)
+            .expect("text");
         for (i, c) in t.columns.iter().enumerate() {
             let name = if i < t.key { format!("**{}**", c.name) } else { c.name.to_owned() };
             writeln!(out, "| {name} | {} | {} |", c.ty.name(), c.doc).expect("text");

@@ -337,7 +337,10 @@ impl Reader<'_, '_, '_> {
             at: from,
             why: e.to_string(),
         })?;
-        let place = u32::try_from(self.out.new.len()).ok().filter(|n| *n < NEW).ok_or_else(|| over("the number of rows", self.limits.rows, "rows"))?;
+        let place = u32::try_from(self.out.new.len())
+            .ok()
+            .filter(|n| *n < NEW)
+            .ok_or_else(|| over("the number of rows", self.limits.rows, "rows"))?;
         self.out.new.push(NewRow { row, raw: raw.into() });
         Ok(NEW | place)
     }

@@ -16,9 +16,9 @@ use crate::fleet::{EndpointId, Held, Tables};
 use crate::judge::explain::{Explanation, explain};
 use crate::judge::truth::Truth;
 use crate::judge::{Verdict, forward};
-use crate::pack::program::TableStates;
-use crate::pack::predicate::Hit;
 use crate::pack::RuleId;
+use crate::pack::predicate::Hit;
+use crate::pack::program::TableStates;
 use crate::scan::digest::Digest;
 use crate::scan::native::{DecodedTable, Header, NEW, NewRow};
 use crate::scan::table::TableId;
@@ -246,8 +246,7 @@ impl Shard {
         /// Row sets remembered at most; then it starts over.
         const REMEMBERED_MAX: usize = 4096;
         let wanted = self.pack.join_tables();
-        let read: Vec<RowId> =
-            sorted.iter().copied().filter(|r| self.fleet.rows.table(*r).is_some_and(|t| wanted.contains(&t))).collect();
+        let read: Vec<RowId> = sorted.iter().copied().filter(|r| self.fleet.rows.table(*r).is_some_and(|t| wanted.contains(&t))).collect();
         let key = (*states, read);
         if let Some(known) = self.joins.get(&key) {
             return known.clone();
