@@ -28,7 +28,7 @@ use crate::rule::{Fix, Platform, Severity};
 use crate::scan::table::TableId;
 use wire::{Bytes, Section};
 
-pub use compile::{Requirement, compile};
+pub use compile::{Requirement, compile, merge};
 pub use wire::PackError;
 
 /// Position of a rule in its pack.
