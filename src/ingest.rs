@@ -102,6 +102,10 @@ impl Ingest {
         self.shard.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// The store failed, and the process should end.
     pub fn is_poisoned(&self) -> bool {
         self.poisoned.load(Ordering::Relaxed)

@@ -45,6 +45,12 @@ pub mod agent;
 // 5. The daemon around it: what it is told, who may, how it answers.
 pub mod config;
 
+pub mod access;
+
+pub mod http;
+
+pub mod serve;
+
 // 6. What they all stand on.
 pub mod clock;
 pub mod compute;

@@ -16,7 +16,9 @@ fn main() -> ExitCode {
             return ExitCode::from(if help.use_stderr() { 2 } else { 0 });
         }
     };
-    init_log();
+    if !args.logs_by_itself() {
+        init_log();
+    }
     match cli::run(args) {
         Ok(cli::Outcome::Fine) => ExitCode::SUCCESS,
         Ok(cli::Outcome::NotCompliant) => ExitCode::from(2),

@@ -7,6 +7,7 @@ pub(crate) mod output;
 mod packs;
 mod rules;
 mod scan;
+mod serve;
 
 use clap::{Parser, Subcommand};
 
@@ -26,6 +27,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Args),
     Rules(rules::Args),
     Eval(eval::Args),
     Scan(scan::Args),
@@ -50,8 +52,16 @@ impl Outcome {
 #[error("{0}")]
 pub(crate) struct Usage(pub(crate) String);
 
+impl Cli {
+    /// The daemon's log is what its configuration says.
+    pub(crate) fn logs_by_itself(&self) -> bool {
+        matches!(self.command, Command::Serve(_))
+    }
+}
+
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
     match cli.command {
+        Command::Serve(args) => serve::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Scan(args) => scan::run(args),

@@ -93,6 +93,11 @@ impl Classes {
         byte.and_then(Verdict::from_u8).unwrap_or(Verdict::NotChecked)
     }
 
+    /// How many endpoints are in any class.
+    pub fn held(&self) -> usize {
+        self.classes.values().map(|c| c.endpoints as usize).sum()
+    }
+
     /// How many endpoints have this verdict of a rule.
     pub fn endpoints(&self, rule: RuleId, verdict: Verdict) -> u32 {
         self.counts.get(rule.index()).map_or(0, |c| c[verdict as usize])

@@ -3,6 +3,7 @@
 //! A sink takes one event and gives an [`Outcome`]; what the outcome means for the next attempt is decided here,
 //! after Standard Webhooks 1.0. Nothing here reads a clock or a random source: `now` and seeds are arguments.
 
+pub mod dispatch;
 pub mod webhook;
 
 use std::time::Duration;

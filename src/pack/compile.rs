@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::code::op;
 use super::program::op as step;
 use super::wire::{self, NONE, Section, assemble};
-use super::{PackInfo, RuleMeta, RuleRef, Term, TermId, TermKind};
+use super::{Pack, PackInfo, RuleMeta, RuleRef, Term, TermId, TermKind};
 use crate::judge::Verdict;
 use crate::judge::truth::Truth;
 use crate::rule::ir::{Cmp, Func, Ir, Quantifier};
@@ -54,10 +54,18 @@ impl Requirement {
 /// Compiles packs, and the package requirements of mandatory baselines, into one file's bytes.
 /// INVARIANT: rule ids are unique over the packs; `rule::folder` reports those that are not.
 pub fn compile(packs: &[RulePack], requirements: &[Requirement]) -> Vec<u8> {
+    merge(packs, &[], requirements)
+}
+
+/// The same with the rules of packs that are compiled already; their requirements are left out.
+pub fn merge(packs: &[RulePack], compiled: &[Pack], requirements: &[Requirement]) -> Vec<u8> {
     let mut c = Compiler::default();
     let mut metas: Vec<(RuleMeta, bool)> = Vec::new();
     for pack in packs {
         metas.extend(pack.rules.iter().map(|r| (meta(pack, r), false)));
+    }
+    for pack in compiled {
+        metas.extend(pack.rules().filter(|r| !pack.rule(*r).requirement).map(|r| (pack.meta(r).clone(), false)));
     }
     metas.extend(requirements.iter().map(|r| (requirement_meta(r), true)));
     metas.sort_by(|a, b| a.0.id.cmp(&b.0.id));
@@ -65,7 +73,7 @@ pub fn compile(packs: &[RulePack], requirements: &[Requirement]) -> Vec<u8> {
     for (meta, requirement) in &metas {
         c.rule(meta, *requirement);
     }
-    let mut infos: Vec<PackInfo> = packs.iter().map(info).collect();
+    let mut infos: Vec<PackInfo> = packs.iter().map(info).chain(compiled.iter().flat_map(|p| p.infos().iter().cloned())).collect();
     infos.sort_by(|a, b| a.id.cmp(&b.id));
     c.finish(&infos)
 }

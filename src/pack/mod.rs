@@ -31,7 +31,7 @@ use crate::scan::Scan;
 use crate::scan::table::TableId;
 use wire::{Bytes, Section};
 
-pub use compile::{Requirement, compile};
+pub use compile::{Requirement, compile, merge};
 pub use walk::{Answer, Part, Parts};
 pub use wire::PackError;
 

@@ -1,0 +1,16 @@
+//! The handlers, one file a resource: a [`super::Call`] in, an [`super::Answer`] out.
+
+pub mod endpoints;
+pub mod events;
+pub mod rules;
+pub mod sinks;
+pub mod system;
+pub mod tasks;
+pub mod uploads;
+
+use jiff::Timestamp;
+
+/// Milliseconds since 1970 as RFC 3339.
+fn time(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or_default()
+}
