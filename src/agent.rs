@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::client::{Client, ClientError, Response, check_url};
-use crate::deploy::Task;
+use crate::deploy::{Action, TaskState};
 use crate::rule::Collect;
 use crate::scan::inflate::Encoding;
 use crate::scan::table::TableId;
@@ -105,6 +105,16 @@ pub struct Uploaded {
     pub verdicts: BTreeMap<String, u64>,
     /// How many tasks wait for the endpoint.
     pub tasks: u64,
+}
+
+/// A task as the API shows it: what an agent needs of it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Task {
+    pub id: String,
+    /// The rule or requirement that the endpoint must satisfy.
+    pub item: String,
+    pub action: Action,
+    pub state: TaskState,
 }
 
 impl Server {

@@ -2,6 +2,7 @@
 //!
 //! To add one: a file with `Args` and `run`, a variant in [`Command`] and its line in [`run`].
 
+mod demo;
 mod eval;
 pub(crate) mod output;
 mod packs;
@@ -10,6 +11,7 @@ mod scan;
 mod serve;
 
 use clap::{Parser, Subcommand};
+use tracing_subscriber::filter::LevelFilter;
 
 /// Holds roll-call for a fleet: judges uploaded scans against configuration baselines, says what changed, and has what is missing
 /// deployed.
@@ -27,6 +29,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Serve(serve::Args),
     Rules(rules::Args),
     Eval(eval::Args),
@@ -53,14 +56,20 @@ impl Outcome {
 pub(crate) struct Usage(pub(crate) String);
 
 impl Cli {
-    /// The daemon's log is what its configuration says.
-    pub(crate) fn logs_by_itself(&self) -> bool {
-        matches!(self.command, Command::Serve(_))
+    /// What is logged unless `MUSTER_LOG` says otherwise; `None` for the daemon, whose configuration says.
+    pub(crate) fn log_level(&self) -> Option<LevelFilter> {
+        match self.command {
+            Command::Serve(_) => None,
+            // Its daemon is in the same process, and the summary is what it is for.
+            Command::Demo(_) => Some(LevelFilter::WARN),
+            _ => Some(LevelFilter::INFO),
+        }
     }
 }
 
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
     match cli.command {
+        Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Eval(args) => eval::run(args),

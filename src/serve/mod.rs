@@ -8,6 +8,7 @@ mod systemd;
 
 use std::fs::DirBuilder;
 use std::future::Future;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -408,7 +409,9 @@ fn exit_now() {
 pub fn init_log(log: &LogConfig) {
     // INVARIANT: the level was checked when the configuration was read.
     let filter: tracing_subscriber::filter::Targets = log.level.parse().unwrap_or_default();
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // The store's own progress is of interest only when something is wrong with it.
+    let filter = filter.with_target("fjall", tracing::Level::WARN).with_target("lsm_tree", tracing::Level::WARN);
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let registry = tracing_subscriber::registry();
     let done = match log.format {
         LogFormat::Text => registry.with(layer.with_filter(filter)).try_init(),
