@@ -1,3 +1,4 @@
 //! The one integration test target.
 
+mod server;
 mod versions;
