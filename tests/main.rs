@@ -5,5 +5,6 @@ mod crash;
 mod engines;
 mod generate;
 mod receiver;
+mod server;
 mod tidy;
 mod versions;

@@ -76,11 +76,11 @@ impl Api {
         let joint = if path.contains('?') { '&' } else { '?' };
         loop {
             let mut page = self.json(&format!("{path}{joint}limit=1000{cursor}")).await?;
-            let items = page["items"].as_array_mut().map(std::mem::take).unwrap_or_default();
-            let empty = items.is_empty();
-            out.extend(items);
-            match page["next_cursor"].as_str() {
-                Some(next) if !empty => cursor = format!("&cursor={next}"),
+            out.extend(page["items"].as_array_mut().map(std::mem::take).unwrap_or_default());
+            // Events always have a cursor, for asking again later: it stays where it is when nothing is newer.
+            let next = page["next_cursor"].as_str().map(|next| format!("&cursor={next}"));
+            match next {
+                Some(next) if next != cursor => cursor = next,
                 _ => return Ok(out),
             }
         }
