@@ -56,6 +56,7 @@ fn write_config(folder: &Path, address: SocketAddr, sink: SocketAddr) -> PathBuf
 }
 
 async fn start(config: &Path, address: SocketAddr, client: &Client) -> Daemon {
+    #[expect(clippy::zombie_processes, reason = "the caller kills it and waits, or the test ends")]
     let child = Command::new(env!("CARGO_BIN_EXE_muster"))
         .args(["serve", "--config"])
         .arg(config)

@@ -1,5 +1,7 @@
 //! The one integration test target.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod cli;
 mod crash;
 mod engines;
