@@ -352,8 +352,15 @@ mod tests {
 
     #[test]
     fn a_new_pack_is_judged_while_every_thread_waits_for_the_state() {
+        let mut shard = enrolled();
+        for id in ["f", "g", "h"] {
+            let enroll = Input::Enroll { id: id.into(), hostname: id.into(), labels: Default::default(), key_hash: [0; 32] };
+            shard.apply(vec![enroll], 1);
+            let prepared = prepare(&shard, id, SCAN, blake3::hash(SCAN)).expect("prepare");
+            shard.apply(vec![Input::Upload { endpoint: id.into(), prepared: Box::new(prepared) }], 2);
+        }
         let (ingest, writer) =
-            pipeline(enrolled(), Box::new(MemoryStore::default()), Arc::new(Metrics::new().expect("metrics")), Arc::default());
+            pipeline(shard, Box::new(MemoryStore::default()), Arc::new(Metrics::new().expect("metrics")), Arc::default());
         let ingest = Arc::new(ingest);
         let writing = std::thread::spawn(move || writer.run(|| 5));
         let requirement = crate::pack::Requirement { package: "x".into(), minimum: None };

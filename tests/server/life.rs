@@ -121,6 +121,10 @@ async fn what_is_counted_and_whether_it_lives() {
     ] {
         assert!(text.contains(line), "{line} in\n{text}");
     }
+    let documented = include_str!("../../docs/OPERATIONS.md");
+    for name in text.lines().filter_map(|l| l.strip_prefix("# HELP ")).filter_map(|l| l.split(' ').next()) {
+        assert!(documented.contains(&format!("`{name}")), "docs/OPERATIONS.md lacks {name}");
+    }
     check_with_promtool(&text);
     server.stop().await;
 }
