@@ -274,7 +274,7 @@ impl Writer {
 
     /// One batch: applied, made durable, answered.
     fn batch(&mut self, jobs: Vec<Job>, now_ms: i64) -> Result<(), StoreError> {
-        if let Err(full) = self.store.room() {
+        if let Err(full) = self.store.room(jobs.iter().map(|j| j.input.bytes()).sum()) {
             // Before anything has changed: the clients keep their data and come again.
             tracing::warn!(error = %full, refused = jobs.len(), "refusing changes");
             let poisoned = matches!(full, StoreError::Poisoned(_));

@@ -72,6 +72,18 @@ pub enum Input {
     Tick,
 }
 
+impl Input {
+    /// About how much it may make the store write.
+    pub fn bytes(&self) -> u64 {
+        const SMALL: u64 = 16 << 10;
+        let rows = match self {
+            Input::Upload { prepared, .. } => prepared.new.iter().map(|r| r.canonical.len() + 64).sum::<usize>() + 8 * prepared.rows.len(),
+            _ => 0,
+        };
+        SMALL + u64::try_from(rows).unwrap_or(u64::MAX)
+    }
+}
+
 #[derive(Debug)]
 pub enum Reply {
     Enrolled { again: bool },

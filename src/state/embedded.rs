@@ -109,13 +109,14 @@ impl Store for EmbeddedStore {
         self.segments.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
-    fn room(&self) -> Result<(), StoreError> {
+    fn room(&self, bytes: u64) -> Result<(), StoreError> {
         if let Some(why) = &self.poisoned {
             return Err(StoreError::Poisoned(why.clone()));
         }
         // A file system that cannot be asked is not a reason to refuse; a write that fails will be.
         let Some((free, size)) = space_left(&self.folder) else { return Ok(()) };
-        let reserve = self.reserve.min(size / 20);
+        // What is written comes to the disk twice, in the journal and sorted.
+        let reserve = self.reserve.min(size / 20).saturating_add(bytes.saturating_mul(2));
         if free < reserve { Err(StoreError::Full { free, reserve }) } else { Ok(()) }
     }
 
@@ -200,6 +201,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let store = EmbeddedStore::open(folder.path(), u64::MAX).expect("open");
         let (free, size) = space_left(folder.path()).expect("statvfs");
-        assert_eq!(store.room().is_ok(), free >= size / 20);
+        assert_eq!(store.room(0).is_ok(), free >= size / 20);
+        assert!(matches!(store.room(free), Err(StoreError::Full { .. })));
     }
 }

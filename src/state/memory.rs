@@ -46,7 +46,7 @@ impl Store for MemoryStore {
         out
     }
 
-    fn room(&self) -> Result<(), StoreError> {
+    fn room(&self, _: u64) -> Result<(), StoreError> {
         let full = self.faults.lock().unwrap_or_else(PoisonError::into_inner).full;
         if full { Err(StoreError::Full { free: 0, reserve: 1 }) } else { Ok(()) }
     }

@@ -114,8 +114,8 @@ pub trait Store: Send {
     fn each(&self, space: Space, visit: &mut Visit<'_>) -> Result<(), StoreError>;
     /// The segments of events that there are, in order.
     fn segments(&self) -> Vec<u32>;
-    /// Whether a commit would find room; asked before anything changes.
-    fn room(&self) -> Result<(), StoreError>;
+    /// Whether a commit of about so many bytes would find room; asked before anything changes.
+    fn room(&self, bytes: u64) -> Result<(), StoreError>;
     /// Makes a batch durable. INVARIANT: after an error the store takes no more writes.
     fn commit(&mut self, batch: &Batch) -> Result<(), StoreError>;
     /// A reader that works beside the writer.
