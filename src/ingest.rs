@@ -16,7 +16,7 @@ use crate::fleet::image::Follower;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::scan::inflate::{Encoding, InflateError, inflate};
-use crate::scan::native::{self, DecodeError, Seen};
+use crate::scan::native::{self, DecodeError, NewRow};
 use crate::shard::{Input, Prepared, PreparedRow, Refusal, Reply, Shard, Uploaded};
 use crate::state::{Batch, Space, Store, StoreError};
 
@@ -231,19 +231,10 @@ pub fn prepare(shard: &Shard, endpoint: &str, document: &[u8], body: blake3::Has
     };
     let mut follower = Follower::new(&fleet.rows, image);
     let decoded = native::decode(document, shard.limits(), &mut follower)?;
-    let rows = decoded
-        .rows
-        .into_iter()
-        .map(|seen| match seen {
-            Seen::Known(id) => PreparedRow::Known(id),
-            Seen::New(new) => {
-                let (canonical, hits) = (new.row.canonical(), shard.pack.ask(&new.row).into());
-                PreparedRow::New { new, canonical, hits }
-            }
-        })
-        .collect();
+    let ask = |new: NewRow| PreparedRow { canonical: new.row.canonical(), hits: shard.pack.ask(&new.row).into(), new };
+    let new = decoded.new.into_iter().map(ask).collect();
     let (epoch, pack) = (fleet.rows.epoch(), shard.pack.digest().to_owned());
-    Ok(Prepared { header: decoded.header, tables: decoded.tables, rows, epoch, pack, body })
+    Ok(Prepared { header: decoded.header, tables: decoded.tables, rows: decoded.rows, new, epoch, pack, body })
 }
 
 /// INVARIANT: what computes in parallel while the state is locked does so on threads of its own. Those of the common pool wait for the

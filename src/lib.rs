@@ -40,6 +40,8 @@ pub mod notify;
 
 pub mod client;
 
+pub mod agent;
+
 // 5. The daemon around it: what it is told, who may, how it answers.
 pub mod config;
 
@@ -53,3 +55,4 @@ pub mod serve;
 pub mod clock;
 pub mod compute;
 pub mod metrics;
+pub mod simulate;

@@ -3,8 +3,8 @@
 //! Lines are `key value`, `key = value` or `key=value`; `#` and `;` begin comment lines; below `[section]` the key is
 //! `section.key` and only `=` parts it from its value. A keyword alone has the value "". The last line for a key wins.
 //!
-//! Drop-ins, `<path>.d/*.conf` in order of name, are read after the file and reported under the file's path, as the programs
-//! that read such files do. For files in /etc/systemd the folders of the same name below /usr/lib, /usr/local/lib and /run
+//! Drop-ins, `<path>.d/*.conf` in order of name, are read after the file (before it where the program does so) and reported under the
+//! file's path, as the programs that read such files do. For files in /etc/systemd the folders of the same name below /usr/lib, /usr/local/lib and /run
 //! count too, in the precedence of systemd (of two drop-ins with one name, the one in /etc wins).
 
 use std::collections::BTreeMap;
@@ -14,6 +14,8 @@ use super::{Gathered, Host, asked, row};
 use crate::scan::Row;
 
 const FILE_BYTES: usize = 1 << 20;
+/// Programs that read their drop-ins first, so that the main file overrides them (libpwquality's settings.c).
+const MAIN_FILE_LAST: [&str; 1] = ["/etc/security/pwquality.conf"];
 /// Settings in one file with its drop-ins.
 const SETTINGS: usize = 10_000;
 
@@ -45,7 +47,8 @@ fn files(host: &Host<'_>, path: &str) -> Result<Vec<String>, String> {
     let Some(name) = path.strip_prefix("/etc/systemd/") else {
         let drop_ins = host.root.names(&format!("{path}.d"))?;
         let drop_ins = drop_ins.into_iter().filter(|n| n.ends_with(".conf")).map(|n| format!("{path}.d/{n}"));
-        return Ok([path.to_owned()].into_iter().chain(drop_ins).collect());
+        let main = [path.to_owned()].into_iter();
+        return Ok(if MAIN_FILE_LAST.contains(&path) { drop_ins.chain(main).collect() } else { main.chain(drop_ins).collect() });
     };
     let layers = ["/usr/lib/systemd", "/usr/local/lib/systemd", "/run/systemd", "/etc/systemd"];
     let main = layers.iter().rev().map(|l| format!("{l}/{name}")).find(|p| host.root.exists(p)).unwrap_or_else(|| path.to_owned());

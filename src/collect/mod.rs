@@ -118,7 +118,8 @@ pub fn collect(root: &Root, asks: &Collect, limits: &Limits) -> Scan {
     scan
 }
 
-fn hostname(root: &Root) -> Option<String> {
+/// What the host calls itself.
+pub fn hostname(root: &Root) -> Option<String> {
     let read = |path| root.text(path).ok().flatten();
     let text = read("/proc/sys/kernel/hostname").or_else(|| read("/etc/hostname"))?;
     let name = text.lines().map(str::trim).find(|l| !l.is_empty() && !l.starts_with('#'))?;

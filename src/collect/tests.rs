@@ -240,22 +240,3 @@ fn this_machine_as_another_root() {
     let arch = |scan: &Scan| scan.rows(table("os")).first().map(|r| r.get("arch").clone());
     assert_eq!(arch(&here), arch(&there));
 }
-
-/// `cargo test --lib collect::tests::measure -- --ignored --nocapture`
-#[test]
-#[ignore = "prints what the collector finds here"]
-#[expect(clippy::print_stdout, reason = "that is what it is for")]
-fn measure() {
-    let start = std::time::Instant::now();
-    let scan = here();
-    println!("{:.3} s, {} rows, hostname {:?}", start.elapsed().as_secs_f64(), canonical(&scan).len(), scan.hostname);
-    for (id, data) in &scan.tables {
-        match data {
-            TableData::Rows(rows) => {
-                println!("{} {}", id.name(), rows.len());
-                rows.iter().take(6).for_each(|r| println!("    {}", r.to_string().chars().take(300).collect::<String>()));
-            }
-            TableData::Failed(why) => println!("{} failed: {why}", id.name()),
-        }
-    }
-}

@@ -6,7 +6,7 @@ pub mod classes;
 pub mod image;
 pub mod rows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -200,17 +200,25 @@ impl Fleet {
     /// An endpoint's last scan in parsed form, for the definition of a verdict and for people.
     pub fn scan_of(&self, endpoint: &Endpoint, limits: &crate::limits::Limits) -> crate::scan::Scan {
         let Some(held) = &endpoint.held else { return crate::scan::Scan { endpoint: endpoint.id.clone(), ..Default::default() } };
-        self.scan_from(&endpoint.id, &self.rows_of(held), &held.tables, limits)
+        self.scan_from(&endpoint.id, &self.rows_of(held), &held.tables, None, limits)
     }
 
-    /// The same from a row set.
-    pub fn scan_from(&self, endpoint: &str, rows: &[RowId], tables: &Tables, limits: &crate::limits::Limits) -> crate::scan::Scan {
+    /// The same from a row set; with the rows of only some tables, if that is all that is read.
+    pub fn scan_from(
+        &self,
+        endpoint: &str,
+        rows: &[RowId],
+        tables: &Tables,
+        only: Option<&BTreeSet<TableId>>,
+        limits: &crate::limits::Limits,
+    ) -> crate::scan::Scan {
         use crate::scan::{Scan, TableData};
         let mut scan = Scan { endpoint: endpoint.to_owned(), ..Scan::default() };
         scan.tables.extend(tables.collected.iter().map(|t| (*t, TableData::Rows(Vec::new()))));
         scan.tables.extend(tables.failed.iter().map(|(t, why)| (*t, TableData::Failed(why.clone()))));
         for id in rows {
             if let Some(table) = self.rows.table(*id)
+                && only.is_none_or(|o| o.contains(&table))
                 && let Some(row) = rows::parse(table, self.rows.bytes(*id), limits)
             {
                 scan.push(row);

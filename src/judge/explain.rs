@@ -79,6 +79,11 @@ pub fn truth(condition: &Ir, scan: &Scan) -> Truth {
     Interpreter { scan }.decide(condition, &mut Vec::new()).truth
 }
 
+/// Whether a value without any rows cannot be had: `int("x")`, `1 / 0`.
+pub fn is_abnormal(constant: &Ir) -> bool {
+    Interpreter { scan: &Scan::default() }.value(constant, &mut Vec::new()).is_err()
+}
+
 struct Interpreter<'s> {
     scan: &'s Scan,
 }
@@ -119,7 +124,7 @@ impl<'s> Interpreter<'s> {
         match ir {
             Ir::Not(a) => {
                 let inner = self.decide(a, rows);
-                Decision { truth: inner.truth.not(), ..inner }
+                Decision { truth: !inner.truth, ..inner }
             }
             Ir::And(items) => self.fold(items, rows, Truth::True, Truth::and),
             Ir::Or(items) => self.fold(items, rows, Truth::False, Truth::or),
@@ -444,19 +449,21 @@ impl<'s> Interpreter<'s> {
     }
 
     /// The rows that a leaf reads by key.
-    fn evidence(&self, leaf: &Ir, rows: &mut Vec<&'s Row>, out: &mut Vec<String>) {
+    fn evidence(&self, leaf: &Ir, rows: &[&'s Row], out: &mut Vec<String>) {
         let mut lookups = BTreeMap::new();
         leaf.walk(&mut |node| {
             if let Ir::Lookup { table, key, .. } | Ir::HasRow { table, key } | Ir::HasCell { table, key, .. } = node
-                && let Ok(key) = self.key(key, &mut rows.clone())
+                && let Ok(key) = self.key(key, &mut rows.to_vec())
                 && let Ok(found) = self.find(*table, &key)
             {
                 let said = found.map_or_else(|| format!("{}: not there", name_key(*table, &key)), Row::to_string);
                 lookups.insert((*table, key), said);
             }
-            if let Ir::Count { table, only, body, .. } = node
+            // Those inside a body of their own have rows that are not at hand here.
+            if let Ir::Count { table, only, body, slot } = node
+                && usize::from(*slot) == rows.len()
                 && let Ok(candidates) = self.candidates(*table, only)
-                && let Ok(matching) = self.matching(&candidates, body, &mut rows.clone())
+                && let Ok(matching) = self.matching(&candidates, body, &mut rows.to_vec())
             {
                 out.extend(shown(&matching, *table, "counts"));
             }

@@ -3,29 +3,29 @@
 //! No predicate runs here. INVARIANT: the verdicts are those of [`super::explain`]; tests/engines.rs and the fuzz target hold it.
 
 use super::Verdict;
+use super::truth::Truth;
 use crate::pack::Pack;
 use crate::pack::predicate::Hit;
 use crate::pack::program::{TableStates, Tallies};
 use crate::scan::{Scan, TableData};
 
-/// Verdicts of all rules of a pack for one endpoint, one byte a rule, into `out`.
-pub fn judge<'h, 's>(
+/// Verdicts of all rules of a pack for one endpoint, one byte a rule, into `out`. `joined` holds the answers of [`Pack::run_joins`].
+pub fn judge<'h>(
     pack: &Pack,
     hits: impl Iterator<Item = &'h [Hit]>,
     states: &TableStates,
     tallies: &mut Tallies,
-    mut scan: impl FnMut() -> &'s Scan,
+    joined: &[Truth],
     out: &mut Vec<u8>,
 ) {
     tallies.reset(pack);
     hits.for_each(|h| tallies.add(pack, h));
     out.clear();
-    out.extend(pack.rules().map(|rule| tallies.judge(pack, rule, states, &mut scan) as u8));
+    out.extend(pack.rules().map(|rule| tallies.judge(pack, rule, states, joined) as u8));
 }
 
 /// The same for a parsed scan that belongs to no fleet: `muster eval`, rule tests.
 pub fn judge_scan(pack: &Pack, scan: &Scan) -> Vec<Verdict> {
-    use super::truth::Truth;
     let mut states = TableStates::default();
     let mut hits = Vec::new();
     for (table, data) in &scan.tables {
@@ -39,6 +39,6 @@ pub fn judge_scan(pack: &Pack, scan: &Scan) -> Vec<Verdict> {
         }
     }
     let mut verdicts = Vec::new();
-    judge(pack, hits.iter().map(Vec::as_slice), &states, &mut Tallies::default(), || scan, &mut verdicts);
+    judge(pack, hits.iter().map(Vec::as_slice), &states, &mut Tallies::default(), &pack.run_joins(scan), &mut verdicts);
     verdicts.into_iter().map(|v| Verdict::from_u8(v).unwrap_or(Verdict::Error)).collect()
 }

@@ -13,22 +13,26 @@ mod map;
 mod matcher;
 pub mod predicate;
 pub mod program;
+mod walk;
 pub mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
 use crate::judge::Verdict;
-use crate::judge::explain::Judged;
+use crate::judge::explain::{self, Judged};
+use crate::judge::truth::Truth;
 use crate::rule::ir::{Cmp, Ir};
 use crate::rule::{Fix, Platform, Severity};
+use crate::scan::Scan;
 use crate::scan::table::TableId;
 use wire::{Bytes, Section};
 
 pub use compile::{Requirement, compile, merge};
+pub use walk::{Answer, Part, Parts};
 pub use wire::PackError;
 
 /// Position of a rule in its pack.
@@ -138,6 +142,7 @@ pub struct Pack {
     infos: Vec<PackInfo>,
     matcher: matcher::Matcher,
     joins: Vec<Ir>,
+    join_tables: BTreeSet<TableId>,
     metas: Vec<OnceLock<Box<RuleMeta>>>,
     by_id: BTreeMap<String, RuleId>,
 }
@@ -168,6 +173,7 @@ impl Pack {
             infos: Vec::new(),
             matcher: matcher::Matcher::default(),
             joins: Vec::new(),
+            join_tables: BTreeSet::new(),
             metas: Vec::new(),
             by_id: BTreeMap::new(),
         };
@@ -177,6 +183,7 @@ impl Pack {
         pack.joins = (0..pack.count(Section::Joins))
             .map(|i| wire::parse_json(pack.string(pack.u32_at(Section::Joins, i)), "endpoint-level program"))
             .collect::<Result<_, _>>()?;
+        pack.join_tables = pack.joins.iter().flat_map(Ir::tables).collect();
         for rule in pack.rules() {
             pack.by_id.insert(pack.rule_id(rule).to_owned(), rule);
             pack.metas.push(OnceLock::new());
@@ -256,8 +263,20 @@ impl Pack {
         asks
     }
 
-    fn join(&self, at: u32) -> &Ir {
-        &self.joins[wire::index(at)]
+    /// The tables whose rows endpoint-level programs need in parsed form.
+    pub fn join_tables(&self) -> &BTreeSet<TableId> {
+        &self.join_tables
+    }
+
+    /// The tables that a rule reads.
+    pub fn tables_of(&self, rule: RuleId) -> BTreeSet<TableId> {
+        let meta = self.meta(rule);
+        meta.applies_ir.tables().into_iter().chain(meta.check_ir.tables()).collect()
+    }
+
+    /// Runs the endpoint-level programs: what needs several rows at once is the definition itself, run for each endpoint.
+    pub fn run_joins(&self, scan: &Scan) -> Vec<Truth> {
+        self.joins.iter().map(|join| explain::truth(join, scan)).collect()
     }
 
     fn section(&self, section: Section) -> &[u8] {

@@ -52,26 +52,27 @@ impl Pack {
 
     /// The terms whose plan finds this row.
     fn candidates(&self, row: &Row) -> Vec<TermId> {
-        let table = row.table.table();
-        let mut out = self.slot_terms(Section::Each, 8, u32::from(row.table.0), None);
-        if table.key > 0 {
-            let hash = wire::stable_hash(row.key().iter().filter_map(Value::as_str));
-            out.extend(self.slot_terms(Section::Index, 16, wire::slot(row.table, wire::KEY_SLOT), Some(hash)));
+        let mut out = Vec::new();
+        self.slot_terms(Section::Each, 8, u32::from(row.table.0), None, &mut out);
+        for slot in self.matcher.indexed(row.table) {
+            let column = slot.to_le_bytes()[0];
+            if column == wire::KEY_SLOT {
+                let hash = wire::stable_hash(row.key().iter().filter_map(Value::as_str));
+                self.slot_terms(Section::Index, 16, *slot, Some(hash), &mut out);
+            } else {
+                // An absent value makes the required equality abnormal, not false: every term of the column must be asked.
+                let hash = row.values[usize::from(column)].as_str().map(|s| wire::stable_hash([s]));
+                self.slot_terms(Section::Index, 16, *slot, hash, &mut out);
+            }
         }
-        for (column, value) in (0u8..).zip(&row.values) {
-            let slot = wire::slot(row.table, column);
-            // An absent value makes the required equality abnormal, not false: every term of the column must be asked.
-            let hash = value.as_str().map(|s| wire::stable_hash([s]));
-            out.extend(self.slot_terms(Section::Index, 16, slot, hash));
-            self.matcher.find(slot, value.as_str(), &mut out);
-        }
+        self.matcher.find(row, &mut out);
         out.sort_unstable();
         out.dedup();
         out
     }
 
-    /// The terms of one slot of an index, all or those under a hash.
-    fn slot_terms(&self, section: Section, size: usize, slot: u32, hash: Option<u64>) -> Vec<TermId> {
+    /// Adds the terms of one slot of an index, all or those under a hash.
+    fn slot_terms(&self, section: Section, size: usize, slot: u32, hash: Option<u64>, out: &mut Vec<TermId>) {
         let bytes = self.section(section);
         let count = bytes.len() / size;
         let key = |i: usize| {
@@ -85,7 +86,7 @@ impl Pack {
             if key(middle) < from { low = middle + 1 } else { high = middle }
         }
         let same = |k: (u32, u64)| k.0 == slot && hash.is_none_or(|h| k.1 == h);
-        (low..count).take_while(|i| same(key(*i))).map(|i| wire::u32_at(&bytes[i * size..], 4)).collect()
+        out.extend((low..count).take_while(|i| same(key(*i))).map(|i| wire::u32_at(&bytes[i * size..], 4)));
     }
 
     /// A predicate's answer for a row; `None` if the row is not one that the term is about.
@@ -177,7 +178,7 @@ impl<'a> Run<'a> {
             }
             op::NOT => {
                 let t = self.truth()?;
-                self.push(Val::Truth(t.not()))
+                self.push(Val::Truth(!t))
             }
             op::AND => {
                 let (b, a) = (self.truth()?, self.truth()?);

@@ -5,7 +5,6 @@ use super::{Pack, RuleId, TermId, TermKind, predicate::Hit};
 use crate::judge::Verdict;
 use crate::judge::explain::holds;
 use crate::judge::truth::{Truth, verdict};
-use crate::scan::Scan;
 use crate::scan::table::{TABLES, TableId};
 
 /// Instructions; operands follow, little-endian.
@@ -135,22 +134,22 @@ impl Tallies {
         }
     }
 
-    /// The verdict of a rule for the endpoint whose rows were added. `scan` gives the parsed scan, for endpoint-level programs.
-    pub fn judge<'s>(&mut self, pack: &Pack, rule: RuleId, states: &TableStates, scan: &mut dyn FnMut() -> &'s Scan) -> Verdict {
+    /// The verdict of a rule for the endpoint whose rows were added, and whose endpoint-level programs gave `joined`.
+    pub fn judge(&mut self, pack: &Pack, rule: RuleId, states: &TableStates, joined: &[Truth]) -> Verdict {
         let r = pack.rule(rule);
-        let applies = self.run(pack, r.applies, states, scan);
+        let applies = self.run(pack, r.applies, states, joined);
         if applies != Truth::True {
             return verdict(applies, Truth::True, r.missing);
         }
-        let check = self.run(pack, r.check, states, scan);
+        let check = self.run(pack, r.check, states, joined);
         verdict(applies, check, r.missing)
     }
 
-    fn run<'s>(&mut self, pack: &Pack, code: (u32, u32), states: &TableStates, scan: &mut dyn FnMut() -> &'s Scan) -> Truth {
+    fn run(&mut self, pack: &Pack, code: (u32, u32), states: &TableStates, joined: &[Truth]) -> Truth {
         let mut reader = Reader::new(pack.code(code));
         self.stack.clear();
         while !reader.is_done() {
-            if self.step(pack, &mut reader, states, scan).is_none() {
+            if self.step(pack, &mut reader, states, joined).is_none() {
                 // INVARIANT: programs were checked when the pack was opened; they cannot get stuck.
                 return Truth::Error;
             }
@@ -158,7 +157,7 @@ impl Tallies {
         self.stack.pop().unwrap_or(Truth::Error)
     }
 
-    fn step<'s>(&mut self, pack: &Pack, reader: &mut Reader<'_>, states: &TableStates, scan: &mut dyn FnMut() -> &'s Scan) -> Option<()> {
+    fn step(&mut self, pack: &Pack, reader: &mut Reader<'_>, states: &TableStates, joined: &[Truth]) -> Option<()> {
         let truth = match reader.u8()? {
             op::CONST => Truth::from_u8(reader.u8()?)?,
             op::TERM => self.answer(pack, reader.u32()?, states),
@@ -182,7 +181,7 @@ impl Tallies {
                 let collected = states.get(pack.term(term).table);
                 if collected == Truth::True && guard.is_abnormal() { guard } else { self.answer(pack, term, states) }
             }
-            op::NOT => self.stack.pop()?.not(),
+            op::NOT => !self.stack.pop()?,
             op::AND => {
                 let b = self.stack.pop()?;
                 self.stack.pop()?.and(b)
@@ -199,7 +198,7 @@ impl Tallies {
                     abnormal => abnormal,
                 }
             }
-            op::JOIN => crate::judge::explain::truth(pack.join(reader.u32()?), scan()),
+            op::JOIN => *joined.get(super::wire::index(reader.u32()?))?,
             _ => return None,
         };
         self.stack.push(truth);

@@ -351,8 +351,14 @@ fn check_indexes(pack: &Pack, strings: usize) -> Result<(), PackError> {
         let bytes = pack.section(section);
         let records = bytes.chunks_exact(size);
         let ids = records.clone().all(|r| index(u32_at(r, term_at)) < terms && string_at.is_none_or(|s| index(u32_at(r, s)) < strings));
-        let sorted = records.clone().zip(records.skip(1)).all(|(a, b)| u32_at(a, 0) <= u32_at(b, 0));
-        ids && sorted
+        let sorted = records.clone().zip(records.clone().skip(1)).all(|(a, b)| u32_at(a, 0) <= u32_at(b, 0));
+        let places = section == Section::Each
+            || records.clone().all(|r| {
+                let [column, table, _, _] = u32_at(r, 0).to_le_bytes();
+                let columns = TABLES.get(usize::from(table)).map(|t| t.columns.len());
+                columns.is_some_and(|n| usize::from(column) < n || column == KEY_SLOT)
+            });
+        ids && sorted && places
     };
     if !fine(Section::Index, 16, 4, None) || !fine(Section::Each, 8, 4, None) || !fine(Section::Literals, 12, 8, Some(4)) {
         return Err(PackError::Damaged("an index".to_owned()));

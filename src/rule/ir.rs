@@ -3,9 +3,11 @@
 //! `CEL text -> ast -> ir`: names are resolved to tables, columns and row variables, macros over key lists are unrolled,
 //! constant keys are folded to the table's case, every operand has the type its operator needs.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
-use crate::scan::table::TableId;
+use crate::scan::table::{Extent, TableId};
 use crate::version::Scheme;
 
 /// The type of a typed expression. File modes are `Int`.
@@ -150,6 +152,26 @@ pub enum Ir {
 }
 
 impl Ir {
+    /// The tables that it reads, with `scope` where an absent row of an asked table must be told from one that was never looked for.
+    pub fn tables(&self) -> BTreeSet<TableId> {
+        let mut out = BTreeSet::new();
+        self.walk(&mut |node| {
+            let (Ir::Lookup { table, .. }
+            | Ir::HasRow { table, .. }
+            | Ir::HasCell { table, .. }
+            | Ir::Quant { table, .. }
+            | Ir::Count { table, .. }) = node
+            else {
+                return;
+            };
+            out.insert(*table);
+            if table.table().extent == Extent::Asked {
+                out.extend(TableId::by_name("scope"));
+            }
+        });
+        out
+    }
+
     /// Calls `see` on this node and on all below it.
     pub fn walk<'a>(&'a self, see: &mut impl FnMut(&'a Ir)) {
         see(self);

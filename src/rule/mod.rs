@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod folder;
 pub mod ir;
 pub mod pattern;
+mod show;
 pub mod yaml;
 
 pub use diagnostic::{Code, Diagnostic};

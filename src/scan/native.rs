@@ -69,13 +69,8 @@ pub struct Header {
     pub base: Option<String>,
 }
 
-/// One row of an upload, in the order of the document.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// As [`Known`] numbers it.
-    Known(u32),
-    New(NewRow),
-}
+/// Marks a number in [`Decoded::rows`] as a place in [`Decoded::new`]. INVARIANT: limits.fleet_rows keeps row ids below it.
+pub const NEW: u32 = 1 << 31;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRow {
@@ -90,7 +85,9 @@ pub struct Decoded {
     pub header: Header,
     /// In the order of the document; a failed table has its reason and no rows.
     pub tables: Vec<DecodedTable>,
-    pub rows: Vec<Seen>,
+    /// In the order of the document: a row as [`Known`] numbers it, or [`NEW`] and a place in `new`.
+    pub rows: Vec<u32>,
+    pub new: Vec<NewRow>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,11 +124,7 @@ pub fn decode_scan(bytes: &[u8], limits: &Limits) -> Result<(Header, Scan), Deco
         };
         scan.tables.insert(table.table, data);
     }
-    for seen in decoded.rows {
-        if let Seen::New(new) = seen {
-            scan.push(new.row);
-        }
-    }
+    decoded.new.into_iter().for_each(|new| scan.push(new.row));
     scan.normalise();
     Ok((header, scan))
 }
@@ -310,7 +303,7 @@ impl Reader<'_, '_, '_> {
                 // The expected bytes are a whole JSON object, so that a text that begins with them has that object here.
                 Some((id, len)) => {
                     self.at += len;
-                    Seen::Known(id)
+                    id
                 }
                 None => self.row(table, number)?,
             };
@@ -323,7 +316,7 @@ impl Reader<'_, '_, '_> {
     }
 
     /// A row that was not expected here: known by its bytes, or new.
-    fn row(&mut self, table: TableId, number: usize) -> Result<Seen, DecodeError> {
+    fn row(&mut self, table: TableId, number: usize) -> Result<u32, DecodeError> {
         let from = self.at;
         let len = object_length(&self.bytes[from..], self.limits.row_bytes).ok_or_else(|| {
             if self.bytes.len() - from > self.limits.row_bytes {
@@ -335,7 +328,7 @@ impl Reader<'_, '_, '_> {
         let raw = &self.bytes[from..from + len];
         self.at += len;
         if let Some(id) = self.known.find(table, raw) {
-            return Ok(Seen::Known(id));
+            return Ok(id);
         }
         let text = self.text.get(from..from + len).unwrap_or_default();
         let row = Row::parse(table, text, self.limits).map_err(|e| DecodeError::Row {
@@ -344,7 +337,12 @@ impl Reader<'_, '_, '_> {
             at: from,
             why: e.to_string(),
         })?;
-        Ok(Seen::New(NewRow { row, raw: raw.into() }))
+        let place = u32::try_from(self.out.new.len())
+            .ok()
+            .filter(|n| *n < NEW)
+            .ok_or_else(|| over("the number of rows", self.limits.rows, "rows"))?;
+        self.out.new.push(NewRow { row, raw: raw.into() });
+        Ok(NEW | place)
     }
 
     fn blanks(&mut self) {
@@ -465,7 +463,8 @@ mod tests {
     #[test]
     fn every_prefix_is_refused_and_nothing_panics() {
         for end in 0..SMALL.len() {
-            assert!(read(&SMALL[..end]).is_err(), "{end}");
+            let prefix = SMALL.get(..end).expect("ASCII");
+            assert!(read(prefix).is_err(), "{end}");
         }
     }
 

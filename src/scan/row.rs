@@ -193,21 +193,19 @@ impl<'de> Visitor<'de> for RowSeed<'_> {
         let table = self.table.table();
         let mut row = Row::new(self.table);
         let mut seen = 0u32;
-        while let Some(name) = map.next_key_seed(StrSeed { max: 64 })? {
-            let at = if *name == *ERROR_COLUMN { 31 } else { table.column(&name).ok_or_else(|| unknown_column(table, &name))? };
+        while let Some(at) = map.next_key_seed(ColumnSeed { table })? {
+            let name = table.columns.get(at).map_or(ERROR_COLUMN, |c| c.name);
             let bit = 1u32 << at;
             if seen & bit != 0 {
                 return Err(A::Error::custom(format_args!("column `{name}` is given twice")));
             }
             seen |= bit;
-            if at == 31 {
-                row.error = match map.next_value_seed(CellSeed { name: &name, ty: Type::Str, max: self.limits.value_bytes })? {
-                    Value::Str(s) => Some(s),
-                    _ => None,
-                };
-            } else {
-                let value = map.next_value_seed(CellSeed { name: &name, ty: table.columns[at].ty, max: self.limits.value_bytes })?;
-                row.values[at] = fold(table, at, value);
+            let ty = table.columns.get(at).map_or(Type::Str, |c| c.ty);
+            let value = map.next_value_seed(CellSeed { name, ty, max: self.limits.value_bytes })?;
+            match (row.values.get_mut(at), value) {
+                (Some(cell), value) => *cell = fold(table, at, value),
+                (None, Value::Str(why)) => row.error = Some(why),
+                (None, _) => row.error = None,
             }
         }
         if let Some(column) = table.key_columns().iter().zip(row.key()).find(|(_, v)| **v == Value::Null).map(|(c, _)| c) {
@@ -225,28 +223,32 @@ fn unknown_column<E: serde::de::Error>(table: &Table, name: &str) -> E {
     E::custom(format_args!("table `{}` has no column `{name}`; it has {}", table.name, known.join(", ")))
 }
 
-/// A JSON string of bounded length.
-pub struct StrSeed {
-    pub max: usize,
+/// Where the error column's bit is; tables have fewer columns.
+const ERROR_AT: usize = 31;
+
+/// A column's name, as its place.
+struct ColumnSeed {
+    table: &'static Table,
 }
 
-impl<'de> DeserializeSeed<'de> for StrSeed {
-    type Value = Box<str>;
-    fn deserialize<D: Deserializer<'de>>(self, de: D) -> Result<Box<str>, D::Error> {
+impl<'de> DeserializeSeed<'de> for ColumnSeed {
+    type Value = usize;
+    fn deserialize<D: Deserializer<'de>>(self, de: D) -> Result<usize, D::Error> {
         de.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for StrSeed {
-    type Value = Box<str>;
+impl Visitor<'_> for ColumnSeed {
+    type Value = usize;
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a string of at most {} bytes", self.max)
+        write!(f, "the name of a column")
     }
-    fn visit_str<E: serde::de::Error>(self, s: &str) -> Result<Box<str>, E> {
-        if s.len() > self.max {
-            return Err(E::custom(format_args!("a string of {} bytes is over the limit of {}", s.len(), self.max)));
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<usize, E> {
+        if name == ERROR_COLUMN {
+            return Ok(ERROR_AT);
         }
-        Ok(s.into())
+        let shown: String = name.chars().take(64).collect();
+        self.table.column(name).ok_or_else(|| unknown_column(self.table, &shown))
     }
 }
 

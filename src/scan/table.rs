@@ -223,7 +223,8 @@ pub static TABLES: &[Table] = &[
         value: Some("value"),
         fold_case: false,
         doc: "Settings in configuration files that the pack asks for: `key value` and `key = value` lines, comments left out. \
-              A key inside an INI section is `section.key`. The last line for a key wins.",
+              A key inside an INI section is `section.key`, a keyword alone has the value \"\". The last line for a key wins; drop-ins \
+              (`<path>.d/*.conf`) are merged in the order in which the program reads them.",
         collectors: "muster scan",
         columns: &[
             col("path", Str, "absolute path of the file"),
@@ -238,7 +239,8 @@ pub static TABLES: &[Table] = &[
         value: Some("value"),
         fold_case: true,
         doc: "Settings of the SSH server outside Match blocks, `Include` followed, the first line for a key wins. \
-              Several lines of a key that adds up (AllowUsers, Port, HostKey, ...) are joined with a blank.",
+              Several lines of a key that adds up (AllowUsers, Port, HostKey, ...) are joined with a blank; old keyword names stand under \
+              the present one (`challengeresponseauthentication` is `kbdinteractiveauthentication`).",
         collectors: "muster scan (/etc/ssh/sshd_config)",
         columns: &[col("key", Str, "keyword in lower case"), col("value", Str, "as written; yes, no and the like in lower case")],
     },

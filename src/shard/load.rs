@@ -1,6 +1,6 @@
 //! From the store to memory, when the process starts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::{Kept, Shard, Totals, outbox};
@@ -63,6 +63,7 @@ impl Shard {
             applied: 0,
             stored_policy: meta.get("policy").cloned(),
             tallies: Tallies::default(),
+            joins: HashMap::new(),
             live: Vec::new(),
             totals: Totals::default(),
         };

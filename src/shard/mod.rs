@@ -14,7 +14,7 @@ pub use load::LoadError;
 pub use outbox::{Attempt, Pending};
 pub use upload::{Prepared, PreparedRow, Uploaded};
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -23,11 +23,12 @@ use serde_json::{Value, json};
 use crate::deploy::Task;
 use crate::drift::{Cause, Change, Episode};
 use crate::event::{Event, subscribed};
-use crate::fleet::rows::Rows;
+use crate::fleet::rows::{RowId, Rows};
 use crate::fleet::{Endpoint, EndpointId, Fleet};
+use crate::judge::truth::Truth;
 use crate::limits::Limits;
 use crate::pack::Pack;
-use crate::pack::program::Tallies;
+use crate::pack::program::{TableStates, Tallies};
 use crate::policy::{Policy, Resolved};
 use crate::scan::digest::Digest;
 use crate::state::{Batch, Space, pair_key, segment};
@@ -146,6 +147,8 @@ pub struct Shard {
     /// What the stored verdicts were judged with beside the pack.
     stored_policy: Option<String>,
     tallies: Tallies,
+    /// Answers of endpoint-level programs by what they read. Forgotten when ids or programs change their meaning.
+    joins: HashMap<(TableStates, Vec<RowId>), Arc<[Truth]>>,
     live: Vec<Live>,
     pub totals: Totals,
 }
@@ -341,6 +344,7 @@ impl Shard {
         let rows = &mut self.fleet.rows;
         let garbage = rows.unreferenced() + rows.aliases();
         if garbage > 4096 && garbage > rows.len() / 4 {
+            self.joins.clear();
             for id in rows.sweep() {
                 out.batch.delete(Space::Rows, id.to_be_bytes());
             }

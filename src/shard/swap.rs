@@ -1,7 +1,6 @@
 //! A new pack or policy meets all endpoints: every distinct row is asked again, every endpoint is judged again, and what turned is told
 //! once a rule, not once an endpoint.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,7 +16,6 @@ use crate::limits::Limits;
 use crate::pack::program::Tallies;
 use crate::pack::{Pack, RuleId};
 use crate::policy::{Policy, Resolved};
-use crate::scan::Scan;
 use crate::state::Space;
 
 /// Endpoints and episodes that an event about a rule names; the counts are of all.
@@ -41,6 +39,7 @@ impl Shard {
         let before = std::mem::replace(&mut self.policy, policy.resolve(&self.pack));
         let fresh_pack = old_pack.digest() != self.pack.digest();
         if fresh_pack {
+            self.joins.clear();
             self.fleet.rows.ask_all(&self.pack, &self.limits);
             out.batch.put(Space::Meta, "pack", self.pack.digest());
         }
@@ -155,10 +154,9 @@ fn judge_all(fleet: &Fleet, pack: &Pack, policy: &Resolved, limits: &Limits) -> 
     held.into_par_iter()
         .map_init(Tallies::default, |tallies, (at, held)| {
             let rows = fleet.rows_of(held);
-            let scan: OnceCell<Scan> = OnceCell::new();
-            let parsed = || scan.get_or_init(|| fleet.scan_from("", &rows, &held.tables, limits));
+            let joined = pack.run_joins(&fleet.scan_from("", &rows, &held.tables, Some(pack.join_tables()), limits));
             let mut verdicts = Vec::new();
-            forward::judge(pack, rows.iter().map(|r| fleet.rows.hits(*r)), &held.tables.states(), tallies, parsed, &mut verdicts);
+            forward::judge(pack, rows.iter().map(|r| fleet.rows.hits(*r)), &held.tables.states(), tallies, &joined, &mut verdicts);
             select(&mut verdicts, &policy.selected);
             (at, verdicts)
         })

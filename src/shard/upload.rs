@@ -1,7 +1,7 @@
 //! A scan arrives: rows are interned, the row set replaces the last one, the rules' answers are added up, what turned is told.
 
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::json;
@@ -14,13 +14,13 @@ use crate::fleet::image::difference;
 use crate::fleet::rows::RowId;
 use crate::fleet::{EndpointId, Held, Tables};
 use crate::judge::explain::{Explanation, explain};
+use crate::judge::truth::Truth;
 use crate::judge::{Verdict, forward};
+use crate::pack::RuleId;
 use crate::pack::predicate::Hit;
-use crate::pack::{Pack, RuleId};
-use crate::rule::ir::Ir;
-use crate::scan::Scan;
+use crate::pack::program::TableStates;
 use crate::scan::digest::Digest;
-use crate::scan::native::{DecodedTable, Header, NewRow};
+use crate::scan::native::{DecodedTable, Header, NEW, NewRow};
 use crate::scan::table::TableId;
 use crate::state::Space;
 
@@ -29,7 +29,9 @@ use crate::state::Space;
 pub struct Prepared {
     pub header: Header,
     pub tables: Vec<DecodedTable>,
-    pub rows: Vec<PreparedRow>,
+    /// In the order of the document: an entry of the fleet's rows, or [`NEW`] and a place in `new`.
+    pub rows: Vec<u32>,
+    pub new: Vec<PreparedRow>,
     /// Under which rows and pack it was prepared; under others it must be prepared again.
     pub epoch: u64,
     pub pack: String,
@@ -37,10 +39,12 @@ pub struct Prepared {
     pub body: blake3::Hash,
 }
 
+/// A row that the fleet had not shown when it was decoded.
 #[derive(Debug)]
-pub enum PreparedRow {
-    Known(RowId),
-    New { new: NewRow, canonical: Vec<u8>, hits: Box<[Hit]> },
+pub struct PreparedRow {
+    pub new: NewRow,
+    pub canonical: Vec<u8>,
+    pub hits: Box<[Hit]>,
 }
 
 /// The answer to an upload.
@@ -138,7 +142,7 @@ impl Shard {
                 return Err(Refusal::BaseMismatch { base: base.clone(), have });
             }
         }
-        let brings = prepared.rows.iter().filter(|r| matches!(r, PreparedRow::New { .. })).count();
+        let brings = prepared.new.len();
         if brings > self.limits.new_rows {
             return Err(Refusal::TooManyNewRows { brings, limit: self.limits.new_rows });
         }
@@ -150,22 +154,9 @@ impl Shard {
 
     /// Interns the new rows and puts the whole scan together: the upload's, and for one that changes a base the tables that it left out.
     fn intern(&mut self, prepared: Prepared, before: Option<&Held>, out: &mut Applied) -> Facts {
-        let mut order = Vec::with_capacity(prepared.rows.len());
-        for row in prepared.rows {
-            let row = match row {
-                PreparedRow::Known(id) => self.fleet.rows.canonical(id),
-                PreparedRow::New { new, canonical, hits } => {
-                    let (entry, fresh) = self.fleet.rows.intern(&new, &canonical, hits);
-                    let id = self.fleet.rows.canonical(entry);
-                    if fresh {
-                        let value = [new.row.table.name().as_bytes(), &[0], canonical.as_slice()].concat();
-                        out.batch.put(Space::Rows, id.to_be_bytes(), value);
-                    }
-                    id
-                }
-            };
-            order.push(row);
-        }
+        let new: Vec<RowId> = prepared.new.into_iter().map(|row| self.intern_row(row, out)).collect();
+        let interned = |row: u32| if row & NEW == 0 { self.fleet.rows.canonical(row) } else { new[(row & !NEW) as usize] };
+        let mut order: Vec<RowId> = prepared.rows.into_iter().map(interned).collect();
         let mut tables = Tables::default();
         let previous = before.map(|h| self.fleet.rows_of(h)).unwrap_or_default();
         if let (Some(before), Some(_)) = (before, &prepared.header.base) {
@@ -196,6 +187,16 @@ impl Shard {
         added.iter().for_each(|r| digest.add(&self.fleet.rows.digest(*r)));
         removed.iter().for_each(|r| digest.subtract(&self.fleet.rows.digest(*r)));
         Facts { order, sorted, tables, digest, added, removed }
+    }
+
+    fn intern_row(&mut self, row: PreparedRow, out: &mut Applied) -> RowId {
+        let (entry, fresh) = self.fleet.rows.intern(&row.new, &row.canonical, row.hits);
+        let id = self.fleet.rows.canonical(entry);
+        if fresh {
+            let value = [row.new.row.table.name().as_bytes(), &[0], row.canonical.as_slice()].concat();
+            out.batch.put(Space::Rows, id.to_be_bytes(), value);
+        }
+        id
     }
 
     /// Puts the facts in the place of the last ones, judged.
@@ -230,15 +231,33 @@ impl Shard {
 
     /// Verdicts of all rules over a row set.
     fn judge(&mut self, sorted: &[RowId], tables: &Tables) -> Vec<u8> {
-        let Shard { fleet, pack, tallies, limits, policy, .. } = self;
-        let scan: OnceCell<Scan> = OnceCell::new();
+        let states = tables.states();
+        let joined = self.joined(sorted, tables, &states);
+        let Shard { fleet, pack, tallies, policy, .. } = self;
         let mut verdicts = Vec::with_capacity(pack.rule_count());
         let hits = sorted.iter().map(|r| fleet.rows.hits(*r));
-        // Only endpoint-level programs need rows in parsed form.
-        let parsed = || scan.get_or_init(|| fleet.scan_from("", sorted, tables, limits));
-        forward::judge(pack, hits, &tables.states(), tallies, parsed, &mut verdicts);
+        forward::judge(pack, hits, &states, tallies, &joined, &mut verdicts);
         select(&mut verdicts, &policy.selected);
         verdicts
+    }
+
+    /// The answers of the endpoint-level programs. Endpoints with the same rows in the tables that those read share them.
+    fn joined(&mut self, sorted: &[RowId], tables: &Tables, states: &TableStates) -> Arc<[Truth]> {
+        /// Row sets remembered at most; then it starts over.
+        const REMEMBERED_MAX: usize = 4096;
+        let wanted = self.pack.join_tables();
+        let read: Vec<RowId> = sorted.iter().copied().filter(|r| self.fleet.rows.table(*r).is_some_and(|t| wanted.contains(&t))).collect();
+        let key = (*states, read);
+        if let Some(known) = self.joins.get(&key) {
+            return known.clone();
+        }
+        let scan = self.fleet.scan_from("", &key.1, tables, None, &self.limits);
+        let answers: Arc<[Truth]> = self.pack.run_joins(&scan).into();
+        if self.joins.len() >= REMEMBERED_MAX {
+            self.joins.clear();
+        }
+        self.joins.insert(key, answers.clone());
+        answers
     }
 
     /// INVARIANT: what an endpoint fails from its first scan on is not written down rule by rule; it is one event.
@@ -277,7 +296,7 @@ impl Shard {
         let open: Vec<RuleId> = self.episodes_of(at).filter(|(_, k)| k.episode.open).filter_map(|(rule, _)| self.pack.find(rule)).collect();
         for rule in open {
             let flipped = flips.iter().any(|f| f.rule == rule);
-            if !flipped && tables_of(&self.pack, rule).iter().any(|t| touched.contains(t)) {
+            if !flipped && self.pack.tables_of(rule).iter().any(|t| touched.contains(t)) {
                 let verdict = self.fleet.classes.verdict(held.class, rule);
                 self.observe(at, id, rule, (verdict, verdict), now_ms, out);
             }
@@ -308,10 +327,8 @@ impl Shard {
     /// The definition's answer for an endpoint's last scan; parses only the tables that the rule reads.
     pub fn explain(&self, at: EndpointId, rule: RuleId) -> Option<Explanation> {
         let held = self.fleet.get(at)?.held.as_ref()?;
-        let wanted = tables_of(&self.pack, rule);
-        let rows: Vec<RowId> =
-            self.fleet.rows_of(held).into_iter().filter(|r| self.fleet.rows.table(*r).is_some_and(|t| wanted.contains(&t))).collect();
-        let scan = self.fleet.scan_from("", &rows, &held.tables, &self.limits);
+        let wanted = self.pack.tables_of(rule);
+        let scan = self.fleet.scan_from("", &self.fleet.rows_of(held), &held.tables, Some(&wanted), &self.limits);
         Some(explain(self.pack.meta(rule).judged(), &scan))
     }
 
@@ -337,23 +354,4 @@ pub(super) fn select(verdicts: &mut [u8], selected: &[bool]) {
             *verdict = Verdict::NotSelected as u8;
         }
     }
-}
-
-/// The tables that a rule reads, with those that every judgement needs.
-pub(super) fn tables_of(pack: &Pack, rule: RuleId) -> BTreeSet<TableId> {
-    let meta = pack.meta(rule);
-    let mut out: BTreeSet<TableId> = ["os", "scope"].into_iter().filter_map(TableId::by_name).collect();
-    for ir in [&meta.applies_ir, &meta.check_ir] {
-        ir.walk(&mut |node| {
-            if let Ir::Lookup { table, .. }
-            | Ir::HasRow { table, .. }
-            | Ir::HasCell { table, .. }
-            | Ir::Quant { table, .. }
-            | Ir::Count { table, .. } = node
-            {
-                out.insert(*table);
-            }
-        });
-    }
-    out
 }

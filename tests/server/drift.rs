@@ -113,8 +113,9 @@ async fn a_receiver_that_fails_is_tried_again_and_one_that_is_gone_is_left_alone
     let home = Home::new(&format!("{}events = [\"endpoint.*\"]\n", receiver.sink()));
     let server = home.start().await;
     let key = server.enroll("web-1").await;
+    // The attempt is in the log before the writer has counted it.
     let log = server.until("/v1/deliveries", |d| d["waiting"][0]["attempts"] == 1).await;
-    assert_eq!(log["log"][0]["outcome"], "failed");
+    assert_eq!((log["log"][0]["outcome"].as_str(), log["waiting"][0]["attempts"].as_u64()), (Some("failed"), Some(1)));
     server.upload("web-1", &key, scan("0", &[])).await;
     server.until("/v1/sinks", |s| s["items"][0]["paused"].is_string()).await;
     let key = server.enroll("web-2").await;
@@ -165,11 +166,11 @@ async fn history_is_paged_by_number() {
         server.enroll(id).await;
     }
     let first = server.get("/v1/events?limit=2").await;
-    assert_eq!((first["items"].as_array().unwrap().len(), first["next_cursor"].as_u64()), (2, Some(2)));
+    assert_eq!((first["items"].as_array().unwrap().len(), first["next_cursor"].as_str()), (2, Some("2")));
     let rest = server.get("/v1/events?cursor=2").await;
-    assert_eq!((rest["items"][0]["endpoint"].as_str(), rest["next_cursor"].as_u64()), (Some("c"), Some(3)));
+    assert_eq!((rest["items"][0]["endpoint"].as_str(), rest["next_cursor"].as_str()), (Some("c"), Some("3")));
     let none = server.get("/v1/events?cursor=3").await;
-    assert_eq!((none["items"].as_array().unwrap().len(), none["next_cursor"].as_u64()), (0, Some(3)));
+    assert_eq!((none["items"].as_array().unwrap().len(), none["next_cursor"].as_str()), (0, Some("3")));
     assert_eq!(server.get("/v1/events?endpoint=b").await["items"].as_array().unwrap().len(), 1);
     server.stop().await;
 }

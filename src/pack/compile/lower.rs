@@ -1,6 +1,7 @@
 //! One leaf of a condition to one term: its predicate's code and the plan that finds its rows; or nothing, when it joins rows.
 
 use super::Compiler;
+use crate::judge::explain;
 use crate::judge::truth::Truth;
 use crate::pack::code::{func, op, scheme_to_u8};
 use crate::pack::wire::cmp_to_u8;
@@ -93,6 +94,8 @@ fn keyed(c: &mut Compiler, leaf: &Ir) -> Option<Lowered> {
     let mut target: Option<(TableId, &[Ir])> = None;
     let mut several = false;
     leaf.walk(&mut |node| {
+        // Without the row the whole leaf is what the row's absence is, so that nothing in it may decide or fail by itself.
+        several |= !std::ptr::eq(node, leaf) && !is_strict(node);
         if let Ir::Lookup { table, key, .. } | Ir::HasRow { table, key } | Ir::HasCell { table, key, .. } = node {
             match target {
                 None => target = Some((*table, key)),
@@ -121,6 +124,19 @@ fn keyed(c: &mut Compiler, leaf: &Ir) -> Option<Lowered> {
         }
     };
     Some(Lowered { kind: TermKind::Keyed, table, key, only: Vec::new(), code, plan: PlanFor::Key, exists })
+}
+
+/// Whether a part of a keyed leaf is abnormal exactly when the row is.
+fn is_strict(node: &Ir) -> bool {
+    match node {
+        Ir::And(_) | Ir::Or(_) | Ir::Select(..) | Ir::HasRow { .. } | Ir::HasCell { .. } | Ir::Quant { .. } | Ir::Count { .. } => false,
+        Ir::Call(..) | Ir::Arith(..) | Ir::Negate(_) => {
+            let mut reads = false;
+            node.walk(&mut |n| reads |= matches!(n, Ir::Lookup { .. }));
+            reads || !explain::is_abnormal(node)
+        }
+        _ => true,
+    }
 }
 
 /// What every row that satisfies the body must have, as the cheapest index over it.
@@ -250,7 +266,7 @@ impl Emit<'_, '_> {
     fn chain(&mut self, items: &[Ir], decisive: Truth, join: u8) -> Option<()> {
         let (first, rest) = match items {
             [] => {
-                self.code.extend_from_slice(&[op::TRUTH, decisive.not() as u8]);
+                self.code.extend_from_slice(&[op::TRUTH, !decisive as u8]);
                 return Some(());
             }
             [first, rest @ ..] => (first, rest),

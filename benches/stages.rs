@@ -1,0 +1,113 @@
+//! One upload through the core, against reading it with serde_json, and against bare decompression.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use muster::ingest::prepare;
+use muster::limits::Limits;
+use muster::policy::Policy;
+use muster::scan::inflate::{Encoding, inflate};
+use muster::shard::{Input, Shard};
+use muster::state::Store;
+use muster::state::memory::MemoryStore;
+
+use crate::corpus::Corpus;
+use crate::{anchor, each, pair};
+
+/// A shard that knows the corpus' host, in memory.
+pub(crate) fn shard(corpus: &Corpus, endpoints: u32) -> Shard {
+    let mut store: Box<dyn Store> = Box::new(MemoryStore::default());
+    let empty = std::sync::Arc::new(muster::pack::Pack::from_bytes(muster::pack::compile(&[], &[])).unwrap());
+    let mut shard = Shard::load(&mut *store, Limits::default(), "bench", |_| None, empty).unwrap();
+    shard.apply(vec![Input::Swap { pack: corpus.pack.clone(), policy: Box::new(Policy::default()) }], 1);
+    for i in 0..endpoints {
+        let id = format!("e{i}");
+        let enroll = Input::Enroll { id: id.clone(), hostname: id, labels: BTreeMap::new(), key_hash: [0; 32] };
+        shard.apply(vec![enroll], 1);
+    }
+    shard
+}
+
+fn upload(shard: &mut Shard, id: &str, document: &[u8]) -> usize {
+    let prepared = prepare(shard, id, document, blake3::hash(b"")).unwrap();
+    let applied = shard.apply(vec![Input::Upload { endpoint: id.to_owned(), prepared: Box::new(prepared) }], 2);
+    assert!(applied.replies[0].is_ok(), "{:?}", applied.replies[0]);
+    applied.batch.changes.iter().map(|(_, k, v)| k.len() + v.as_ref().map_or(0, Vec::len)).sum()
+}
+
+fn without_id(document: &[u8]) -> Vec<u8> {
+    String::from_utf8(document.to_vec()).unwrap().replacen("\"endpoint\":\"bench\",", "", 1).into_bytes()
+}
+
+pub(crate) fn run(corpus: &Corpus) {
+    let document = without_id(&corpus.document);
+    let variants: Vec<Vec<u8>> = (0..8).map(|n| without_id(&corpus.drifted_document(n))).collect();
+
+    pair(
+        "first upload of a fleet: every row new",
+        "<= 1.5x",
+        || {
+            let mut shard = shard(corpus, 1);
+            let start = Instant::now();
+            upload(&mut shard, "e0", &document);
+            start.elapsed()
+        },
+        || each(20, |_| anchor::parse(&document)),
+    );
+
+    let mut known = shard(corpus, 64);
+    for i in 0..64u32 {
+        upload(&mut known, &format!("e{i}"), &variants[usize::try_from(i % 8).unwrap()]);
+    }
+    let mut turn = 0u32;
+    pair(
+        "changed scan, judged by all rules, image known",
+        "<= 0.25x",
+        || {
+            each(64, |i| {
+                turn += u32::from(i == 0);
+                upload(&mut known, &format!("e{i}"), &variants[usize::try_from((i + turn) % 8).unwrap()])
+            })
+        },
+        || each(20, |_| anchor::parse(&document)),
+    );
+
+    pair(
+        "the same scan again: decoded and found unchanged",
+        "",
+        || each(64, |_| upload(&mut known, "e0", &document)),
+        || each(20, |_| anchor::parse(&document)),
+    );
+    pair(
+        "the same bytes again: recognised before inflating",
+        "",
+        || each(64, |_| blake3::hash(&document)),
+        || each(20, |_| anchor::parse(&document)),
+    );
+
+    let zipped: Vec<Vec<u8>> = variants.iter().map(|v| zstd::bulk::compress(v, 3).unwrap()).collect();
+    let (mut text, mut bare) = (Vec::new(), zstd::bulk::Decompressor::new().unwrap());
+    let limits = Limits::default();
+    let mut out = vec![0u8; document.len() * 2];
+    pair(
+        "changed zstd upload: inflate, parse, judge, diff, encode",
+        "<= 1.5x",
+        || {
+            each(64, |i| {
+                turn += u32::from(i == 0);
+                let body = &zipped[usize::try_from((i + turn) % 8).unwrap()];
+                inflate(Encoding::Zstd, body, &limits, &mut text).unwrap();
+                upload(&mut known, &format!("e{i}"), &text)
+            })
+        },
+        || each(64, |i| bare.decompress_to_buffer(&zipped[usize::try_from(i % 8).unwrap()], &mut out).unwrap()),
+    );
+
+    let rows = known.rows().len();
+    println!(
+        "  fleet after this: {} endpoints, {rows} distinct rows, {} images, {} classes",
+        known.fleet.len(),
+        known.fleet.images.len(),
+        known.fleet.classes.len()
+    );
+}

@@ -1,0 +1,20 @@
+//! Random rules over random scans: the compiled engine gives the definition's verdicts.
+#![no_main]
+
+#[path = "../../tests/generate.rs"]
+mod generate;
+
+use libfuzzer_sys::fuzz_target;
+use muster::judge::{explain, forward};
+use muster::pack::{Pack, compile};
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut choices = generate::Bytes::new(bytes);
+    let pack = Pack::from_bytes(compile(&[choices.pack(4)], &[])).expect("a compiled pack opens");
+    let scan = choices.scan();
+    let forward = forward::judge_scan(&pack, &scan);
+    for (rule, got) in pack.rules().zip(forward) {
+        let defined = explain::explain(pack.meta(rule).judged(), &scan).verdict;
+        assert_eq!(got, defined, "rule {:?}\nscan {:?}", pack.meta(rule), scan);
+    }
+});
