@@ -30,12 +30,12 @@ struct Acked {
     under_way: Option<String>,
 }
 
-struct Daemon {
-    child: Child,
-    address: SocketAddr,
+pub(crate) struct Daemon {
+    pub(crate) child: Child,
+    pub(crate) address: SocketAddr,
 }
 
-fn write_config(folder: &Path, address: SocketAddr, sink: SocketAddr) -> PathBuf {
+pub(crate) fn write_config(folder: &Path, address: SocketAddr, sink: SocketAddr) -> PathBuf {
     let rules = folder.join("pack");
     std::fs::create_dir_all(&rules).unwrap();
     std::fs::write(rules.join("pack.yaml"), "id: crash\ntitle: t\nversion: 1.0.0\ndescription: d\n").unwrap();
@@ -55,7 +55,7 @@ fn write_config(folder: &Path, address: SocketAddr, sink: SocketAddr) -> PathBuf
     path
 }
 
-async fn start(config: &Path, address: SocketAddr, client: &Client) -> Daemon {
+pub(crate) async fn start(config: &Path, address: SocketAddr, client: &Client) -> Daemon {
     #[expect(clippy::zombie_processes, reason = "the caller kills it and waits, or the test ends")]
     let child = Command::new(env!("CARGO_BIN_EXE_muster"))
         .args(["serve", "--config"])
@@ -76,14 +76,14 @@ async fn start(config: &Path, address: SocketAddr, client: &Client) -> Daemon {
     }
 }
 
-fn bearer(token: &str) -> HeaderMap {
+pub(crate) fn bearer(token: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}")).unwrap());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers
 }
 
-async fn json(client: &Client, method: Method, url: &str, token: &str, body: Vec<u8>) -> Option<(StatusCode, Value)> {
+pub(crate) async fn json(client: &Client, method: Method, url: &str, token: &str, body: Vec<u8>) -> Option<(StatusCode, Value)> {
     let response = client.send(method, url, bearer(token), body.into(), Duration::from_secs(10), 8 << 20).await.ok()?;
     Some((response.status, serde_json::from_slice(&response.body).unwrap_or(Value::Null)))
 }
