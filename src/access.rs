@@ -150,8 +150,7 @@ impl Access {
         if same(&given, &self.admin) {
             return Some(Who::Admin);
         }
-        let (id, _) = token.strip_prefix(KEY_PREFIX)?.split_once('.')?;
-        let id = String::from_utf8(URL_SAFE_NO_PAD.decode(id).ok()?).ok()?;
+        let id = key_endpoint(token)?;
         let known = key_hash(&id)?;
         same(&given, &known).then_some(Who::Endpoint(id))
     }
@@ -162,6 +161,12 @@ pub fn endpoint_key(id: &str) -> Result<(String, Hash), AccessError> {
     let key = format!("{KEY_PREFIX}{}.{}", URL_SAFE_NO_PAD.encode(id), random()?);
     let hash = hash(&key);
     Ok((key, hash))
+}
+
+/// Whose key this says that it is.
+pub fn key_endpoint(key: &str) -> Option<String> {
+    let (id, _) = key.strip_prefix(KEY_PREFIX)?.split_once('.')?;
+    String::from_utf8(URL_SAFE_NO_PAD.decode(id).ok()?).ok()
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -264,6 +269,7 @@ mod tests {
         let admin = read(folder.path(), ADMIN_FILE);
         let (key, hash) = endpoint_key("web:1").unwrap();
         let ask = |token: &str, need| access.authorise(&headers(token), need, |id| (id == "web:1").then_some(hash));
+        assert_eq!(key_endpoint(&key).as_deref(), Some("web:1"));
         let me = || Ok(Who::Endpoint("web:1".into()));
         assert_eq!(ask(&key, Need::Endpoint("web:1")), me());
         assert_eq!(ask(&key, Need::EndpointOrAdmin("web:1")), me());

@@ -3,7 +3,10 @@
 //! `Server` + what to say -> HTTP through `client` -> what the server answered, typed, or an error for people. Used by
 //! `muster scan --server`, the agent and the demo.
 
+pub mod install;
 mod key;
+pub mod pace;
+pub mod run;
 #[cfg(test)]
 mod tests;
 

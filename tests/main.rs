@@ -1,5 +1,6 @@
 //! The one integration test target.
 
+mod agent;
 mod cli;
 mod crash;
 mod engines;

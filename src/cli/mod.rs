@@ -2,6 +2,7 @@
 //!
 //! To add one: a file with `Args` and `run`, a variant in [`Command`] and its line in [`run`].
 
+mod agent;
 mod eval;
 pub(crate) mod output;
 mod packs;
@@ -28,6 +29,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),
+    Agent(agent::Args),
     Rules(rules::Args),
     Eval(eval::Args),
     Scan(scan::Args),
@@ -62,6 +64,7 @@ impl Cli {
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
     match cli.command {
         Command::Serve(args) => serve::run(args),
+        Command::Agent(args) => agent::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Scan(args) => scan::run(args),
