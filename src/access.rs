@@ -150,19 +150,14 @@ impl Access {
         if same(&given, &self.admin) {
             return Some(Who::Admin);
         }
-        let id = claim(token)?;
+        let id = key_endpoint(token)?;
         same(&given, &known?).then_some(Who::Endpoint(id))
     }
 }
 
 /// Whose key a request brings, if it says the truth.
 pub fn claims(headers: &HeaderMap) -> Option<String> {
-    claim(bearer(headers)?)
-}
-
-fn claim(token: &str) -> Option<String> {
-    let (id, _) = token.strip_prefix(KEY_PREFIX)?.split_once('.')?;
-    String::from_utf8(URL_SAFE_NO_PAD.decode(id).ok()?).ok()
+    key_endpoint(bearer(headers)?)
 }
 
 /// A new key for an endpoint, and the hash to keep of it.
@@ -170,6 +165,12 @@ pub fn endpoint_key(id: &str) -> Result<(String, Hash), AccessError> {
     let key = format!("{KEY_PREFIX}{}.{}", URL_SAFE_NO_PAD.encode(id), random()?);
     let hash = hash(&key);
     Ok((key, hash))
+}
+
+/// Whose key this says that it is.
+pub fn key_endpoint(key: &str) -> Option<String> {
+    let (id, _) = key.strip_prefix(KEY_PREFIX)?.split_once('.')?;
+    String::from_utf8(URL_SAFE_NO_PAD.decode(id).ok()?).ok()
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

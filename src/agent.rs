@@ -3,7 +3,10 @@
 //! `Server` + what to say -> HTTP through `client` -> what the server answered, typed, or an error for people. Used by
 //! `muster scan --server`, the agent and the demo.
 
+pub mod install;
 mod key;
+pub mod pace;
+pub mod run;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::client::{Client, ClientError, Response, check_url};
-use crate::deploy::{Action, TaskState};
+use crate::deploy::Action;
 use crate::rule::Collect;
 use crate::scan::inflate::Encoding;
 use crate::scan::table::TableId;
@@ -46,6 +49,15 @@ impl Default for Patience {
     fn default() -> Patience {
         Patience { attempts: 5, first: Duration::from_secs(1), longest: Duration::from_secs(60) }
     }
+}
+
+/// A task, as the server tells the endpoint that is to carry it out.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Todo {
+    pub id: String,
+    /// The rule or requirement that the endpoint must satisfy.
+    pub item: String,
+    pub action: Action,
 }
 
 /// A server, and the key that it knows this endpoint by.
@@ -114,7 +126,6 @@ pub struct Task {
     /// The rule or requirement that the endpoint must satisfy.
     pub item: String,
     pub action: Action,
-    pub state: TaskState,
 }
 
 impl Server {
@@ -123,8 +134,14 @@ impl Server {
         Ok(Server { client, url: url.trim_end_matches('/').to_owned(), key, patience: Patience::default() })
     }
 
-    /// Makes the endpoint known by the secret that enrols, and uses its new key from then on.
+    /// Whether it has a key: before it is enrolled it has none.
+    pub fn is_enrolled(&self) -> bool {
+        self.key.is_some()
+    }
+
+    /// Makes the endpoint known by the secret that enrols, and uses its new key from then on. A host without a name is called by its id.
     pub async fn enroll(&mut self, secret: &str, endpoint: &str, hostname: Option<&str>) -> Result<Enrolled, AgentError> {
+        let hostname = hostname.unwrap_or(endpoint);
         let body = json!({"secret": secret, "endpoint": {"id": endpoint, "hostname": hostname}});
         let response = self.exchange(Method::POST, "/v1/enroll", None, body.to_string().into()).await?;
         let enrolled: Enrolled = self.answer(&response)?;
@@ -172,10 +189,10 @@ impl Server {
     }
 
     /// The tasks that wait for the endpoint.
-    pub async fn fetch_tasks(&self, endpoint: &str) -> Result<Vec<Task>, AgentError> {
+    pub async fn fetch_tasks(&self, endpoint: &str) -> Result<Vec<Todo>, AgentError> {
         #[derive(Deserialize)]
         struct Answer {
-            items: Vec<Task>,
+            items: Vec<Todo>,
         }
         let path = format!("/v1/endpoints/{}/tasks", segment(endpoint));
         let response = self.exchange(Method::GET, &path, None, Bytes::new()).await?;

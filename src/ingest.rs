@@ -325,8 +325,9 @@ impl Writer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pack::{Pack, compile};
-    use crate::policy::Policy;
+    use crate::deploy::TaskState;
+    use crate::pack::{Pack, Requirement, compile};
+    use crate::policy::{Baseline, Policy};
     use crate::state::memory::MemoryStore;
 
     const SCAN: &[u8] = br#"{"format":"muster.scan/1","tables":{"sysctl":[{"key":"a","value":"1"}]}}"#;
@@ -396,5 +397,31 @@ mod tests {
         let again = Input::Enroll { id: "e".into(), hostname: "e".into(), labels: Default::default(), key_hash: [0; 32] };
         let replies = shard.apply(vec![again], 3).replies;
         assert_eq!(replies[0].as_ref().err(), Some(&Refusal::AlreadyEnrolled("e".into())));
+    }
+
+    #[test]
+    fn a_scan_that_shows_nothing_new_still_answers_a_reported_task() {
+        let mut shard = enrolled();
+        let requirement = Requirement { package: "chrony".into(), minimum: None };
+        let baseline = Baseline { name: "b".into(), group: None, packages: vec![requirement], rules: vec![] };
+        let policy = Policy { baselines: vec![baseline], ..Policy::default() };
+        let pack = Arc::new(Pack::from_bytes(compile(&[], &policy.requirements())).expect("pack"));
+        shard.apply(vec![Input::Swap { pack, policy: Box::new(policy) }], 2);
+        let scan = br#"{"format":"muster.scan/1","tables":{"os":[{"family":"linux"}],"package":[{"name":"bash","version":"5"}]}}"#;
+        let upload = |shard: &mut Shard| {
+            let prepared = prepare(shard, "e", scan, blake3::hash(scan)).expect("prepare");
+            let applied = shard.apply(vec![Input::Upload { endpoint: "e".into(), prepared: Box::new(prepared) }], 3);
+            applied.replies.into_iter().next().expect("a reply").expect("taken")
+        };
+        upload(&mut shard);
+        let at = shard.fleet.find("e").expect("enrolled");
+        let task = shard.tasks_of(at).next().expect("a task").id.clone();
+        let report = Input::Report { task: task.clone(), endpoint: "e".into(), ok: false, message: "no network".into() };
+        let number = shard.apply(vec![report], 4).number;
+        assert!(shard.recognise(at, &blake3::hash(scan), number, 5).is_none(), "the task waits for the scan");
+        assert!(matches!(upload(&mut shard), Reply::Uploaded(u) if !u.changed));
+        let (_, after) = shard.task(&task).expect("the task");
+        assert_eq!((after.state, after.attempts), (TaskState::Queued, 1));
+        assert!(shard.recognise(at, &blake3::hash(scan), u64::MAX, 6).is_some());
     }
 }

@@ -13,6 +13,24 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::client::Options;
+use crate::deploy::{Task, TaskState};
+use crate::rule::FixState;
+
+/// As the server keeps it; what it sends is another form.
+fn task() -> Task {
+    Task {
+        id: "tsk_1".to_owned(),
+        item: "package:chrony>=4.3:dpkg".to_owned(),
+        baselines: vec!["must".to_owned()],
+        action: Action { package: "chrony".to_owned(), state: FixState::Installed, minimum: Some("4.3".to_owned()), scheme: None },
+        state: TaskState::Queued,
+        blocked: None,
+        attempts: 1,
+        created_ms: 1,
+        changed_ms: 2,
+        message: None,
+    }
+}
 
 fn answer(request: &Request<Incoming>, seen: usize) -> HttpResponse<Full<Bytes>> {
     let header = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default();
@@ -29,7 +47,7 @@ fn answer(request: &Request<Incoming>, seen: usize) -> HttpResponse<Full<Bytes>>
             (200, json!({"scan": "d", "sequence": 3, "changed": true, "verdicts": {"pass": 2}, "tasks": 1}))
         }
         ("PUT", "/v1/endpoints/busy/scan") => (429, json!({"title": "too many", "detail": "slow down"})),
-        ("GET", "/v1/endpoints/web-1/tasks") => (200, json!({"items": []})),
+        ("GET", "/v1/endpoints/web-1/tasks") => (200, json!({"items": [task().shown()]})),
         ("POST", "/v1/tasks/t1/result") => (204, json!(null)),
         _ => (404, json!("no problem document")),
     };
@@ -75,7 +93,8 @@ async fn the_whole_way() {
     let uploaded = server.upload("web/1", b"{}", Encoding::Zstd).await.unwrap();
     assert_eq!((uploaded.sequence, uploaded.changed, uploaded.tasks), (3, true, 1));
     assert_eq!(count.load(Ordering::SeqCst), 4, "three refusals, then taken");
-    assert_eq!(server.fetch_tasks("web-1").await.unwrap(), []);
+    let Task { id, item, action, .. } = task();
+    assert_eq!(server.fetch_tasks("web-1").await.unwrap(), [Todo { id, item, action }]);
     server.report_result("t1", true, "done").await.unwrap();
 }
 

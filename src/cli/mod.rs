@@ -2,6 +2,7 @@
 //!
 //! To add one: a file with `Args` and `run`, a variant in [`Command`] and its line in [`run`].
 
+mod agent;
 mod demo;
 mod eval;
 pub(crate) mod output;
@@ -31,6 +32,7 @@ pub(crate) struct Cli {
 enum Command {
     Demo(demo::Args),
     Serve(serve::Args),
+    Agent(agent::Args),
     Rules(rules::Args),
     Eval(eval::Args),
     Scan(scan::Args),
@@ -71,6 +73,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
     match cli.command {
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Agent(args) => agent::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Scan(args) => scan::run(args),

@@ -184,7 +184,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, Vec<ConfigProblem>> {
 const UNITS: [(&str, i64); 6] = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 24 * 3_600_000), ("w", 7 * 24 * 3_600_000)];
 
 /// `10m`, `24h`, `1h30m`, `400d` in milliseconds.
-fn duration(text: &str) -> Result<i64, String> {
+pub fn duration(text: &str) -> Result<i64, String> {
     let wrong = || format!("`{text}` is no duration; write a number and a unit (ms, s, m, h, d, w), such as `10m` or `1h30m`");
     let mut rest = text.trim();
     let mut sum = 0i64;

@@ -61,20 +61,24 @@ impl Digest {
         }
     }
 
-    /// Of a parsed scan; rows that are there twice count once.
+    /// Of a parsed scan: the sum over its tables.
     pub fn of_scan(scan: &Scan) -> Digest {
         let mut sum = Digest::default();
-        for (table, data) in &scan.tables {
-            match data {
-                TableData::Failed(why) => sum.add(&Digest::of_table(*table, Some(why))),
-                TableData::Rows(rows) => {
-                    sum.add(&Digest::of_table(*table, None));
-                    let distinct: std::collections::BTreeSet<Vec<u8>> = rows.iter().map(super::Row::canonical).collect();
-                    distinct.iter().for_each(|r| sum.add(&Digest::of_row(*table, r)));
-                }
+        scan.tables.iter().for_each(|(table, data)| sum.add(&Digest::of_data(*table, data)));
+        sum
+    }
+
+    /// Of one table of a scan; rows that are there twice count once.
+    pub fn of_data(table: TableId, data: &TableData) -> Digest {
+        match data {
+            TableData::Failed(why) => Digest::of_table(table, Some(why)),
+            TableData::Rows(rows) => {
+                let mut sum = Digest::of_table(table, None);
+                let distinct: std::collections::BTreeSet<Vec<u8>> = rows.iter().map(super::Row::canonical).collect();
+                distinct.iter().for_each(|r| sum.add(&Digest::of_row(table, r)));
+                sum
             }
         }
-        sum
     }
 
     /// 64 hexadecimal digits.

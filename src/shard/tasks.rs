@@ -24,6 +24,11 @@ impl Shard {
         self.tasks_of(at).filter(|t| t.state.is_open())
     }
 
+    /// Whether the endpoint posted a result that a scan must confirm or reopen, also one that shows nothing new.
+    pub(super) fn awaits_scan(&self, at: EndpointId) -> bool {
+        self.open_tasks(at).any(|t| t.state != TaskState::Queued && t.blocked.is_none())
+    }
+
     pub fn task(&self, id: &str) -> Option<(EndpointId, &Task)> {
         let of = self.task_ids.get(id)?;
         Some((of.0, self.tasks.get(of)?))

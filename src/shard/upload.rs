@@ -78,7 +78,7 @@ impl Shard {
         let live = self.live.get(endpoint.0 as usize)?;
         let known = live.body.as_ref()?;
         let held = self.fleet.get(endpoint)?.held.as_ref()?;
-        if known.hash != *body || held.digest != known.digest || known.batch > durable {
+        if known.hash != *body || held.digest != known.digest || known.batch > durable || self.awaits_scan(endpoint) {
             return None;
         }
         live.seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
@@ -114,6 +114,9 @@ impl Shard {
         self.live_mut(at).seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
         self.live_mut(at).body = Some(Body { hash: body, digest: facts.digest, batch: self.applied });
         if let Some(held) = before.as_ref().filter(|h| h.digest == facts.digest && facts.added.is_empty() && facts.removed.is_empty()) {
+            if self.awaits_scan(at) {
+                self.check_baselines(at, id, now_ms, out);
+            }
             return Ok(self.uploaded(at, held, false));
         }
         // Taken now: the class before is gone when this was its last endpoint.
