@@ -407,8 +407,7 @@ fn exit_now() {
 
 /// Writes the log to standard error. Once a process; later calls change nothing.
 pub fn init_log(log: &LogConfig) {
-    // INVARIANT: the level was checked when the configuration was read. Later targets win over earlier ones, and the store's own progress
-    // is of interest only when something is wrong with it.
+    // INVARIANT: the level was checked when the configuration was read. Later targets win over earlier ones.
     let level = format!("fjall=warn,lsm_tree=warn,{}", log.level);
     let filter: tracing_subscriber::filter::Targets = level.parse().unwrap_or_default();
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());

@@ -113,9 +113,8 @@ async fn a_receiver_that_fails_is_tried_again_and_one_that_is_gone_is_left_alone
     let home = Home::new(&format!("{}events = [\"endpoint.*\"]\n", receiver.sink()));
     let server = home.start().await;
     let key = server.enroll("web-1").await;
-    // The attempt is in the log before the writer has counted it.
     let log = server.until("/v1/deliveries", |d| d["waiting"][0]["attempts"] == 1).await;
-    assert_eq!((log["log"][0]["outcome"].as_str(), log["waiting"][0]["attempts"].as_u64()), (Some("failed"), Some(1)));
+    assert_eq!(log["log"][0]["outcome"], "failed");
     server.upload("web-1", &key, scan("0", &[])).await;
     server.until("/v1/sinks", |s| s["items"][0]["paused"].is_string()).await;
     let key = server.enroll("web-2").await;
