@@ -123,13 +123,13 @@ impl Access {
         same(&hash(secret.trim()), &self.enroll)
     }
 
-    /// THE decision. `key_hash` gives the hash of an endpoint's key.
-    pub fn authorise(&self, headers: &HeaderMap, need: Need<'_>, key_hash: impl FnOnce(&str) -> Option<Hash>) -> Result<Who, Denied> {
+    /// THE decision. `known` is the hash of the key of the endpoint that [`claims`] names, if there is one.
+    pub fn authorise(&self, headers: &HeaderMap, need: Need<'_>, known: Option<Hash>) -> Result<Who, Denied> {
         if need == Need::Anyone {
             return Ok(Who::Anyone);
         }
         let token = bearer(headers).ok_or(Denied::Missing)?;
-        let who = self.who(token, key_hash).ok_or(Denied::Unknown)?;
+        let who = self.who(token, known).ok_or(Denied::Unknown)?;
         let allowed = match (&who, need) {
             (_, Need::Anyone) => true,
             (Who::Admin, Need::Admin | Need::EndpointOrAdmin(_) | Need::AnyEndpointOrAdmin) => true,
@@ -145,15 +145,25 @@ impl Access {
         }
     }
 
-    fn who(&self, token: &str, key_hash: impl FnOnce(&str) -> Option<Hash>) -> Option<Who> {
+    fn who(&self, token: &str, known: Option<Hash>) -> Option<Who> {
         let given = hash(token);
         if same(&given, &self.admin) {
             return Some(Who::Admin);
         }
         let id = key_endpoint(token)?;
-        let known = key_hash(&id)?;
-        same(&given, &known).then_some(Who::Endpoint(id))
+        same(&given, &known?).then_some(Who::Endpoint(id))
     }
+}
+
+/// Whose key a request brings, if it says the truth.
+pub fn claims(headers: &HeaderMap) -> Option<String> {
+    key_endpoint(bearer(headers)?)
+}
+
+/// Whose key this says that it is.
+pub fn key_endpoint(key: &str) -> Option<String> {
+    let (id, _) = key.strip_prefix(KEY_PREFIX)?.split_once('.')?;
+    String::from_utf8(URL_SAFE_NO_PAD.decode(id).ok()?).ok()
 }
 
 /// A new key for an endpoint, and the hash to keep of it.
@@ -161,12 +171,6 @@ pub fn endpoint_key(id: &str) -> Result<(String, Hash), AccessError> {
     let key = format!("{KEY_PREFIX}{}.{}", URL_SAFE_NO_PAD.encode(id), random()?);
     let hash = hash(&key);
     Ok((key, hash))
-}
-
-/// Whose key this says that it is.
-pub fn key_endpoint(key: &str) -> Option<String> {
-    let (id, _) = key.strip_prefix(KEY_PREFIX)?.split_once('.')?;
-    String::from_utf8(URL_SAFE_NO_PAD.decode(id).ok()?).ok()
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -249,7 +253,7 @@ mod tests {
         fs::remove_file(folder.path().join(ENROLL_FILE)).unwrap();
         let access = Access::open(folder.path()).unwrap();
         assert!(!folder.path().join(ADMIN_FILE).exists());
-        assert_eq!(access.authorise(&headers(&admin), Need::Admin, |_| None), Ok(Who::Admin));
+        assert_eq!(access.authorise(&headers(&admin), Need::Admin, None), Ok(Who::Admin));
         assert!(access.may_enroll(&enroll) && !access.may_enroll(&admin));
     }
 
@@ -268,7 +272,8 @@ mod tests {
         let access = Access::open(folder.path()).unwrap();
         let admin = read(folder.path(), ADMIN_FILE);
         let (key, hash) = endpoint_key("web:1").unwrap();
-        let ask = |token: &str, need| access.authorise(&headers(token), need, |id| (id == "web:1").then_some(hash));
+        let known = |token: &str| claims(&headers(token)).filter(|id| id == "web:1").map(|_| hash);
+        let ask = |token: &str, need| access.authorise(&headers(token), need, known(token));
         assert_eq!(key_endpoint(&key).as_deref(), Some("web:1"));
         let me = || Ok(Who::Endpoint("web:1".into()));
         assert_eq!(ask(&key, Need::Endpoint("web:1")), me());
@@ -288,7 +293,7 @@ mod tests {
         for wrong in [stranger.as_str(), "mep_", "mep_x.y", "", &format!("{key}x")] {
             assert_eq!(ask(wrong, Need::Endpoint("web:1")), Err(Denied::Unknown), "{wrong}");
         }
-        assert_eq!(access.authorise(&HeaderMap::new(), Need::Admin, |_| None), Err(Denied::Missing));
-        assert_eq!(access.authorise(&HeaderMap::new(), Need::Anyone, |_| None), Ok(Who::Anyone));
+        assert_eq!(access.authorise(&HeaderMap::new(), Need::Admin, None), Err(Denied::Missing));
+        assert_eq!(access.authorise(&HeaderMap::new(), Need::Anyone, None), Ok(Who::Anyone));
     }
 }

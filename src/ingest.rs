@@ -5,7 +5,7 @@
 //! idle, an upload is committed at once; busy, many share an fsync; nobody waits for a timer.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
@@ -102,6 +102,24 @@ impl Ingest {
         self.shard.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The same where waiting for the writer would hold up others: nothing while it applies a batch, which may judge the whole fleet.
+    pub fn try_read(&self) -> Option<RwLockReadGuard<'_, Shard>> {
+        match self.shard.try_read() {
+            Ok(shard) => Some(shard),
+            Err(TryLockError::Poisoned(e)) => Some(e.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Looks at the state from a task: at once if nobody writes, else without holding up the thread that the task is on.
+    pub async fn look<T: Send + 'static>(self: &Arc<Self>, look: impl FnOnce(&Shard) -> T + Send + 'static) -> Result<T, Panicked> {
+        if let Some(shard) = self.try_read() {
+            return Ok(look(&shard));
+        }
+        let ingest = self.clone();
+        compute(move || look(&ingest.read())).await
+    }
+
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -143,13 +161,13 @@ impl Ingest {
 
     async fn take(self: &Arc<Self>, endpoint: &str, encoding: Encoding, body: Bytes, now_ms: i64) -> Result<(Uploaded, bool), IngestError> {
         let hash = blake3::hash(&body);
-        {
-            let shard = self.read();
+        // Not recognising what is known costs time, no more.
+        let known = self.try_read().and_then(|shard| {
             let durable = self.durable.load(Ordering::Acquire);
-            let known = shard.fleet.find(endpoint).and_then(|at| shard.recognise(at, &hash, durable, now_ms));
-            if let Some(known) = known {
-                return Ok((known, true));
-            }
+            shard.fleet.find(endpoint).and_then(|at| shard.recognise(at, &hash, durable, now_ms))
+        });
+        if let Some(known) = known {
+            return Ok((known, true));
         }
         // Rows or pack may change between decoding and applying; then it is decoded again. That is rare, and twice in a row rarer.
         for _ in 0..5 {
@@ -219,6 +237,19 @@ pub fn prepare(shard: &Shard, endpoint: &str, document: &[u8], body: blake3::Has
     Ok(Prepared { header: decoded.header, tables: decoded.tables, rows: decoded.rows, new, epoch, pack, body })
 }
 
+/// INVARIANT: what computes in parallel while the state is locked does so on threads of its own. Those of the common pool wait for the
+/// lock when they prepare uploads, and would wait for ever.
+fn apply(shard: &mut Shard, inputs: Vec<Input>, now_ms: i64) -> crate::shard::Applied {
+    if !inputs.iter().any(|i| matches!(i, Input::Swap { .. })) {
+        return shard.apply(inputs, now_ms);
+    }
+    match rayon::ThreadPoolBuilder::new().thread_name(|n| format!("swap-{n}")).build() {
+        Ok(pool) => pool.install(|| shard.apply(inputs, now_ms)),
+        // No thread can be had; the common ones may do if they are not all waiting.
+        Err(_) => shard.apply(inputs, now_ms),
+    }
+}
+
 impl Writer {
     /// Runs until every [`Ingest`] is gone, or the store fails. `clock` gives the time of a batch.
     pub fn run(mut self, clock: impl Fn() -> i64) -> Result<(), StoreError> {
@@ -258,7 +289,7 @@ impl Writer {
         let count = inputs.len() as u64;
         let mut applied = {
             let mut shard = self.shard.write().unwrap_or_else(PoisonError::into_inner);
-            let mut applied = shard.apply(inputs, now_ms);
+            let mut applied = apply(&mut shard, inputs, now_ms);
             if ticks {
                 shard.expire(&self.store.segments(), now_ms, &mut applied.batch);
             }
@@ -318,6 +349,39 @@ mod tests {
         let at = shard.fleet.find("e").expect("enrolled");
         assert!(shard.recognise(at, &hash, applied.number - 1, 3).is_none(), "its batch is still being written");
         assert!(shard.recognise(at, &hash, applied.number, 3).is_some_and(|u| !u.changed && u.sequence == 1));
+    }
+
+    #[test]
+    fn a_new_pack_is_judged_while_every_thread_waits_for_the_state() {
+        let mut shard = enrolled();
+        for id in ["f", "g", "h"] {
+            let enroll = Input::Enroll { id: id.into(), hostname: id.into(), labels: Default::default(), key_hash: [0; 32] };
+            shard.apply(vec![enroll], 1);
+            let prepared = prepare(&shard, id, SCAN, blake3::hash(SCAN)).expect("prepare");
+            shard.apply(vec![Input::Upload { endpoint: id.into(), prepared: Box::new(prepared) }], 2);
+        }
+        let (ingest, writer) =
+            pipeline(shard, Box::new(MemoryStore::default()), Arc::new(Metrics::new().expect("metrics")), Arc::default());
+        let ingest = Arc::new(ingest);
+        let writing = std::thread::spawn(move || writer.run(|| 5));
+        let requirement = crate::pack::Requirement { package: "x".into(), minimum: None };
+        let pack = Arc::new(Pack::from_bytes(compile(&[], &[requirement])).expect("pack"));
+        let runtime = tokio::runtime::Runtime::new().expect("runtime");
+        let held = ingest.read();
+        let swapping = ingest.clone();
+        let swapped = runtime.spawn(async move { swapping.submit(Input::Swap { pack, policy: Box::default() }).await });
+        let pause = std::time::Duration::from_millis(100);
+        std::thread::sleep(pause);
+        for _ in 0..rayon::current_num_threads() {
+            let waiting = ingest.clone();
+            rayon::spawn(move || drop(waiting.read()));
+        }
+        std::thread::sleep(pause);
+        drop(held);
+        let swapped = runtime.block_on(async { tokio::time::timeout(std::time::Duration::from_secs(20), swapped).await });
+        assert!(matches!(swapped, Ok(Ok(Ok(Reply::Swapped)))), "{swapped:?}");
+        drop(ingest);
+        writing.join().expect("writer").expect("written");
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The command line: arguments in, an exit code out. What commands do is in `cli`.
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 mod cli;
 
@@ -16,8 +18,8 @@ fn main() -> ExitCode {
             return ExitCode::from(if help.use_stderr() { 2 } else { 0 });
         }
     };
-    if !args.logs_by_itself() {
-        init_log();
+    if let Some(level) = args.log_level() {
+        init_log(level);
     }
     match cli::run(args) {
         Ok(cli::Outcome::Fine) => ExitCode::SUCCESS,
@@ -30,8 +32,8 @@ fn main() -> ExitCode {
 }
 
 /// Logs go to stderr; `MUSTER_LOG` chooses them (`debug`, `muster::shard=trace,warn`).
-fn init_log() {
-    use tracing_subscriber::filter::{EnvFilter, LevelFilter};
-    let filter = EnvFilter::builder().with_env_var("MUSTER_LOG").with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+fn init_log(level: LevelFilter) {
+    let filter = EnvFilter::builder().with_env_var("MUSTER_LOG").with_default_directive(level.into()).from_env_lossy();
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
 }

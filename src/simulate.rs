@@ -15,7 +15,7 @@ impl Random {
         Random(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,7 +26,7 @@ impl Random {
     /// Below `n`; 0 for 0.
     pub fn below(&mut self, n: usize) -> usize {
         let n = u64::try_from(n).unwrap_or(u64::MAX);
-        usize::try_from(self.next() % n.max(1)).unwrap_or(0)
+        usize::try_from(self.draw() % n.max(1)).unwrap_or(0)
     }
 
     /// True so many times in a hundred.

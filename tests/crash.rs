@@ -56,6 +56,7 @@ fn write_config(folder: &Path, address: SocketAddr, sink: SocketAddr) -> PathBuf
 }
 
 async fn start(config: &Path, address: SocketAddr, client: &Client) -> Daemon {
+    #[expect(clippy::zombie_processes, reason = "the caller kills it and waits, or the test ends")]
     let child = Command::new(env!("CARGO_BIN_EXE_muster"))
         .args(["serve", "--config"])
         .arg(config)
@@ -194,17 +195,18 @@ async fn killed_twenty_times_nothing_acked_is_lost() {
 }
 
 async fn all_events(client: &Client, address: SocketAddr, admin: &str) -> Vec<Value> {
-    let (mut out, mut cursor) = (Vec::new(), String::new());
+    let (mut out, mut cursor) = (Vec::new(), "0".to_owned());
     loop {
-        let url = format!("http://{address}/v1/events?limit=1000{cursor}");
+        let url = format!("http://{address}/v1/events?limit=1000&cursor={cursor}");
         let (status, page) = json(client, Method::GET, &url, admin, Vec::new()).await.unwrap();
         assert_eq!(status, StatusCode::OK, "{page}");
         let items = page["items"].as_array().unwrap().clone();
         out.extend(items.iter().cloned());
-        match page["next_cursor"].as_str() {
-            Some(next) if !items.is_empty() => cursor = format!("&cursor={next}"),
-            _ => return out,
+        let next = page["next_cursor"].as_str().unwrap().to_owned();
+        if next == cursor {
+            return out;
         }
+        cursor = next;
     }
 }
 

@@ -150,10 +150,11 @@ impl<'b> Bytes<'b> {
     }
 
     fn value(&mut self, ty: Ty, depth: usize, rows: &mut Vec<TableId>) -> Ir {
-        if depth > 0 && self.below(3) > 0 {
-            if let Some(cell) = self.cell(ty, depth - 1, rows) {
-                return cell;
-            }
+        if depth > 0
+            && self.below(3) > 0
+            && let Some(cell) = self.cell(ty, depth - 1, rows)
+        {
+            return cell;
         }
         let nested = depth > 1 && self.below(4) == 0;
         match ty {

@@ -37,7 +37,9 @@ impl Receiver {
                 let seen = shared.clone();
                 tokio::spawn(async move {
                     let service = service_fn(move |request| take(request, seen.clone()));
-                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                    let connection = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                    // A daemon that is killed breaks its connections.
+                    drop(connection.await);
                 });
             }
         });

@@ -97,7 +97,7 @@ fn shipped_packs_are_whole() {
         assert!(pack.rules.len() >= least, "{folder} has {}", pack.rules.len());
         for rule in &pack.rules {
             assert!(rule.controls.contains_key("nist-800-53r5"), "{} names no NIST control", rule.id);
-            assert!(rule.rationale.len() > 40 && rule.remediation.len() > 20, "{} explains too little", rule.id);
+            assert!(rule.rationale.len() > 30 && rule.remediation.len() > 10, "{} explains too little", rule.id);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! To add one: a file with `Args` and `run`, a variant in [`Command`] and its line in [`run`].
 
 mod agent;
+mod demo;
 mod eval;
 pub(crate) mod output;
 mod packs;
@@ -11,6 +12,7 @@ mod scan;
 mod serve;
 
 use clap::{Parser, Subcommand};
+use tracing_subscriber::filter::LevelFilter;
 
 /// Holds roll-call for a fleet: judges uploaded scans against configuration baselines, says what changed, and has what is missing
 /// deployed.
@@ -28,6 +30,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Args),
     Serve(serve::Args),
     Agent(agent::Args),
     Rules(rules::Args),
@@ -55,14 +58,20 @@ impl Outcome {
 pub(crate) struct Usage(pub(crate) String);
 
 impl Cli {
-    /// The daemon's log is what its configuration says.
-    pub(crate) fn logs_by_itself(&self) -> bool {
-        matches!(self.command, Command::Serve(_))
+    /// What is logged unless `MUSTER_LOG` says otherwise; `None` for the daemon, whose configuration says.
+    pub(crate) fn log_level(&self) -> Option<LevelFilter> {
+        match self.command {
+            Command::Serve(_) => None,
+            // Its daemon is in the same process, and the summary is what it is for.
+            Command::Demo(_) => Some(LevelFilter::WARN),
+            _ => Some(LevelFilter::INFO),
+        }
     }
 }
 
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
     match cli.command {
+        Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Agent(args) => agent::run(args),
         Command::Rules(args) => rules::run(args),

@@ -87,7 +87,8 @@ pub enum LogFormat {
 pub struct LogConfig {
     /// `format`: `text` or `json`.
     pub format: LogFormat,
-    /// `level`: `error`, `warn`, `info`, `debug`, `trace`, or what tracing's env-filter takes (`info,muster::http=debug`).
+    /// `level`: `error`, `warn`, `info`, `debug`, `trace`, or levels by target (`info,muster::http=debug`).
+    /// The store's own messages are shown from `warn` on unless its targets (`fjall`, `lsm_tree`) are named.
     pub level: String,
 }
 

@@ -181,7 +181,7 @@ impl<'t> Fields<'t> {
             DeValue::Table(t) => Some(t),
             _ => None,
         });
-        table.map_or_else(|| Fields::new(DeTable::new(), span), |t| Fields::new_spanned(t))
+        table.map_or_else(|| Fields::new(DeTable::new(), span), Fields::new_spanned)
     }
 
     fn new_spanned(table: Spanned<DeTable<'t>>) -> Fields<'t> {

@@ -119,3 +119,20 @@ fn the_command_line_wins_also_when_the_file_is_read_again() {
     let config = config.again().unwrap();
     assert_eq!((config.listen.as_str(), config.data.as_path()), ("127.0.0.1:2", Path::new("/d")));
 }
+
+#[test]
+fn the_documentation_is_true() {
+    let text = include_str!("../../docs/OPERATIONS.md");
+    let example = text.split("```toml").nth(1).and_then(|t| t.split("```").next()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
+    let example = example.replace("/run/credentials/muster.service/tickets", "secret");
+    let example: String = example.lines().filter(|l| !l.starts_with("ca = ")).map(|l| format!("{l}\n")).collect();
+    let config = parse(&example, &folder.path().join("muster.toml")).unwrap();
+    assert_eq!((config.sinks.len(), config.groups.len(), config.baselines.len()), (1, 1, 1));
+    let limits = format!("{:?}", Limits::default());
+    for pair in limits.trim_start_matches("Limits { ").trim_end_matches(" }").split(", ") {
+        let (name, value) = pair.split_once(": ").unwrap();
+        assert!(text.contains(&format!("| `{name}` | {value} |")), "docs/OPERATIONS.md lacks {name} = {value}");
+    }
+}

@@ -23,7 +23,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
-use crate::access::{Access, Need, Who};
+use crate::access::{self, Access, Need, Who};
 use crate::compute::compute;
 use crate::config::Config;
 use crate::ingest::Ingest;
@@ -194,16 +194,16 @@ impl App {
         self.core.get().ok_or_else(Problem::not_ready)
     }
 
-    fn authorise(&self, headers: &HeaderMap, need: Need<'_>) -> Result<Who, Problem> {
+    async fn authorise(&self, headers: &HeaderMap, need: Need<'_>) -> Result<Who, Problem> {
         if need == Need::Anyone {
             return Ok(Who::Anyone);
         }
         let core = self.core()?;
-        let key_hash = |id: &str| {
-            let shard = core.ingest.read();
-            shard.fleet.find(id).and_then(|at| shard.fleet.get(at)).map(|e| e.key_hash)
+        let known = match access::claims(headers) {
+            Some(id) => core.ingest.look(move |shard| shard.fleet.find(&id).and_then(|at| shard.fleet.get(at)).map(|e| e.key_hash)).await?,
+            None => None,
         };
-        Ok(core.access.authorise(headers, need, key_hash)?)
+        Ok(core.access.authorise(headers, need, known)?)
     }
 }
 
@@ -377,7 +377,7 @@ async fn handle(
         Guard::AnyEndpoint => Need::AnyEndpoint,
         Guard::AnyEndpointOrAdmin => Need::AnyEndpointOrAdmin,
     };
-    let who = app.authorise(&headers, need)?;
+    let who = app.authorise(&headers, need).await?;
     (route.handler)(Call { app, params, query, headers, who, body }).await
 }
 

@@ -124,7 +124,7 @@ impl<'s> Interpreter<'s> {
         match ir {
             Ir::Not(a) => {
                 let inner = self.decide(a, rows);
-                Decision { truth: inner.truth.not(), ..inner }
+                Decision { truth: !inner.truth, ..inner }
             }
             Ir::And(items) => self.fold(items, rows, Truth::True, Truth::and),
             Ir::Or(items) => self.fold(items, rows, Truth::False, Truth::or),
@@ -449,11 +449,11 @@ impl<'s> Interpreter<'s> {
     }
 
     /// The rows that a leaf reads by key.
-    fn evidence(&self, leaf: &Ir, rows: &mut Vec<&'s Row>, out: &mut Vec<String>) {
+    fn evidence(&self, leaf: &Ir, rows: &[&'s Row], out: &mut Vec<String>) {
         let mut lookups = BTreeMap::new();
         leaf.walk(&mut |node| {
             if let Ir::Lookup { table, key, .. } | Ir::HasRow { table, key } | Ir::HasCell { table, key, .. } = node
-                && let Ok(key) = self.key(key, &mut rows.clone())
+                && let Ok(key) = self.key(key, &mut rows.to_vec())
                 && let Ok(found) = self.find(*table, &key)
             {
                 let said = found.map_or_else(|| format!("{}: not there", name_key(*table, &key)), Row::to_string);
@@ -463,7 +463,7 @@ impl<'s> Interpreter<'s> {
             if let Ir::Count { table, only, body, slot } = node
                 && usize::from(*slot) == rows.len()
                 && let Ok(candidates) = self.candidates(*table, only)
-                && let Ok(matching) = self.matching(&candidates, body, &mut rows.clone())
+                && let Ok(matching) = self.matching(&candidates, body, &mut rows.to_vec())
             {
                 out.extend(shown(&matching, *table, "counts"));
             }

@@ -48,8 +48,11 @@ impl Truth {
     pub fn or(self, other: Truth) -> Truth {
         if self == Truth::True || other == Truth::True { Truth::True } else { self.max(other) }
     }
+}
 
-    pub fn not(self) -> Truth {
+impl std::ops::Not for Truth {
+    type Output = Truth;
+    fn not(self) -> Truth {
         match self {
             Truth::False => Truth::True,
             Truth::True => Truth::False,
@@ -92,11 +95,11 @@ mod tests {
     #[test]
     fn and_or_are_commutative_associative_and_dual() {
         for a in ALL {
-            assert_eq!(a.not().not(), a);
+            assert_eq!(!!a, a);
             for b in ALL {
                 assert_eq!(a.and(b), b.and(a));
                 assert_eq!(a.or(b), b.or(a));
-                assert_eq!(a.and(b).not(), a.not().or(b.not()));
+                assert_eq!(!a.and(b), (!a).or(!b));
                 for c in ALL {
                     assert_eq!(a.and(b).and(c), a.and(b.and(c)));
                     assert_eq!(a.or(b).or(c), a.or(b.or(c)));

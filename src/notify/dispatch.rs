@@ -168,7 +168,9 @@ impl Dispatch {
             if busy.len() >= PER_SINK || self.gone(&name).is_some() {
                 continue;
             }
-            let (due, later) = self.ingest.read().outbox.due(&name, now_ms, PER_SINK + busy.len());
+            // While the writer is at work there is nothing to say; it will not be long.
+            let found = self.ingest.try_read().map(|shard| shard.outbox.due(&name, now_ms, PER_SINK + busy.len()));
+            let (due, later) = found.unwrap_or((Vec::new(), Some(now_ms + SOON_MS)));
             next = [next, later].into_iter().flatten().min();
             for (seq, pending) in due {
                 if busy.len() < PER_SINK && busy.insert(seq) {

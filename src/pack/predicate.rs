@@ -178,7 +178,7 @@ impl<'a> Run<'a> {
             }
             op::NOT => {
                 let t = self.truth()?;
-                self.push(Val::Truth(t.not()))
+                self.push(Val::Truth(!t))
             }
             op::AND => {
                 let (b, a) = (self.truth()?, self.truth()?);

@@ -181,7 +181,7 @@ impl Tallies {
                 let collected = states.get(pack.term(term).table);
                 if collected == Truth::True && guard.is_abnormal() { guard } else { self.answer(pack, term, states) }
             }
-            op::NOT => self.stack.pop()?.not(),
+            op::NOT => !self.stack.pop()?,
             op::AND => {
                 let b = self.stack.pop()?;
                 self.stack.pop()?.and(b)

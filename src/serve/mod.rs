@@ -8,6 +8,7 @@ mod systemd;
 
 use std::fs::DirBuilder;
 use std::future::Future;
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
@@ -406,9 +407,10 @@ fn exit_now() {
 
 /// Writes the log to standard error. Once a process; later calls change nothing.
 pub fn init_log(log: &LogConfig) {
-    // INVARIANT: the level was checked when the configuration was read.
-    let filter: tracing_subscriber::filter::Targets = log.level.parse().unwrap_or_default();
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // INVARIANT: the level was checked when the configuration was read. Later targets win over earlier ones.
+    let level = format!("fjall=warn,lsm_tree=warn,{}", log.level);
+    let filter: tracing_subscriber::filter::Targets = level.parse().unwrap_or_default();
+    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let registry = tracing_subscriber::registry();
     let done = match log.format {
         LogFormat::Text => registry.with(layer.with_filter(filter)).try_init(),

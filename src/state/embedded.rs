@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::{Batch, Entries, Reader, Space, Store, StoreError, segment};
+use super::{Batch, Entries, Reader, Space, Store, StoreError, Visit, segment};
 
 /// Memory for blocks of the cold that were read lately.
 const CACHE_BYTES: u64 = 32 << 20;
@@ -97,7 +97,7 @@ fn space_left(folder: &Path) -> Option<(u64, u64)> {
 }
 
 impl Store for EmbeddedStore {
-    fn each(&self, space: Space, visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    fn each(&self, space: Space, visit: &mut Visit<'_>) -> Result<(), StoreError> {
         for entry in self.keyspace(space)?.iter() {
             let (key, value) = entry.into_inner().map_err(|e| StoreError::Read(e.to_string()))?;
             visit(&key, &value)?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Batch, Entries, Reader, Space, Store, StoreError, segment};
+use super::{Batch, Entries, Reader, Space, Store, StoreError, Visit, segment};
 
 type Contents = BTreeMap<(Space, Vec<u8>), Vec<u8>>;
 
@@ -35,7 +35,7 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn each(&self, space: Space, visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError> {
+    fn each(&self, space: Space, visit: &mut Visit<'_>) -> Result<(), StoreError> {
         self.contents().iter().filter(|((s, _), _)| *s == space).try_for_each(|((_, k), v)| visit(k, v))
     }
 

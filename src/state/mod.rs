@@ -106,9 +106,12 @@ impl Batch {
 /// Keys and values of one space, in the order of keys.
 pub type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 
+/// What is done with each key and value.
+pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError> + 'v;
+
 pub trait Store: Send {
     /// Visits everything in a space, in the order of keys.
-    fn each(&self, space: Space, visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError>) -> Result<(), StoreError>;
+    fn each(&self, space: Space, visit: &mut Visit<'_>) -> Result<(), StoreError>;
     /// The segments of events that there are, in order.
     fn segments(&self) -> Vec<u32>;
     /// Whether a commit would find room; asked before anything changes.

@@ -59,5 +59,5 @@ pub async fn list(call: Call) -> Answer {
     // Reading waits for the disk.
     let joined = tokio::task::spawn_blocking(read).await;
     let (items, next) = joined.map_err(|e| Problem::new(Kind::Internal, format!("reading history ended: {e}")))??;
-    ok(&json!({"items": items, "next_cursor": next}))
+    ok(&json!({"items": items, "next_cursor": next.to_string()}))
 }

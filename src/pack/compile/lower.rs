@@ -266,7 +266,7 @@ impl Emit<'_, '_> {
     fn chain(&mut self, items: &[Ir], decisive: Truth, join: u8) -> Option<()> {
         let (first, rest) = match items {
             [] => {
-                self.code.extend_from_slice(&[op::TRUTH, decisive.not() as u8]);
+                self.code.extend_from_slice(&[op::TRUTH, !decisive as u8]);
                 return Some(());
             }
             [first, rest @ ..] => (first, rest),

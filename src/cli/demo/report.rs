@@ -1,0 +1,223 @@
+//! The demo's summary, asked of the daemon through its API.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use bytes::Bytes;
+use hyper::Method;
+use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use muster::client::Client;
+use muster::scan::Scan;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::fleet;
+use super::receiver::Child;
+use crate::cli::output;
+
+pub(super) struct Api {
+    client: Client,
+    url: String,
+    token: String,
+}
+
+/// The summary, as `--output json` prints it.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    endpoints: u64,
+    rules: u64,
+    verdicts: BTreeMap<String, u64>,
+    drift: BTreeMap<&'static str, u64>,
+    webhooks: BTreeMap<&'static str, u64>,
+    tasks: BTreeMap<&'static str, u64>,
+    host: Host,
+}
+
+#[derive(Debug, Serialize)]
+struct Host {
+    id: String,
+    packages: usize,
+    rows: usize,
+}
+
+/// A rule with how many endpoints fail it.
+struct Worst {
+    rule: String,
+    severity: String,
+    title: String,
+    fail: u64,
+    pass: u64,
+}
+
+impl Api {
+    pub(super) fn new(client: Client, url: &str, token: &str) -> Api {
+        Api { client, url: url.to_owned(), token: token.to_owned() }
+    }
+
+    async fn text(&self, path: &str) -> anyhow::Result<Bytes> {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {}", self.token))?);
+        let url = format!("{}{path}", self.url);
+        let response = self.client.send(Method::GET, &url, headers, Bytes::new(), Duration::from_secs(30), 32 << 20).await?;
+        anyhow::ensure!(response.status.is_success(), "{path}: {}", String::from_utf8_lossy(&response.body));
+        Ok(response.body)
+    }
+
+    async fn json(&self, path: &str) -> anyhow::Result<Value> {
+        serde_json::from_slice(&self.text(path).await?).with_context(|| path.to_owned())
+    }
+
+    /// All items of a resource, page by page.
+    async fn all(&self, path: &str) -> anyhow::Result<Vec<Value>> {
+        let (mut out, mut cursor) = (Vec::new(), String::new());
+        let joint = if path.contains('?') { '&' } else { '?' };
+        loop {
+            let mut page = self.json(&format!("{path}{joint}limit=1000{cursor}")).await?;
+            out.extend(page["items"].as_array_mut().map(std::mem::take).unwrap_or_default());
+            // Events always have a cursor, for asking again later: it stays where it is when nothing is newer.
+            let next = page["next_cursor"].as_str().map(|next| format!("&cursor={next}"));
+            match next {
+                Some(next) if next != cursor => cursor = next,
+                _ => return Ok(out),
+            }
+        }
+    }
+
+    async fn events(&self, kind: &str) -> anyhow::Result<u64> {
+        Ok(u64::try_from(self.all(&format!("/v1/events?type={kind}")).await?.len())?)
+    }
+
+    /// The sum of a metric's samples whose labels contain a text.
+    async fn metric(&self, name: &str, label: &str) -> anyhow::Result<u64> {
+        let text = self.text("/metrics").await?;
+        let text = std::str::from_utf8(&text)?;
+        let samples = text.lines().filter(|l| l.starts_with(name) && l.contains(label));
+        let values = samples.filter_map(|l| l.rsplit_once(' ')?.1.parse::<f64>().ok());
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter of the demo")]
+        Ok(values.sum::<f64>() as u64)
+    }
+
+    /// Until nothing waits that has not been tried, or time is up.
+    pub(super) async fn wait_for_webhooks(&self, longest: Duration) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while begun.elapsed() < longest {
+            let waiting = self.metric("muster_outbox_pending", "state=\"pending\"").await?;
+            let failed = self.metric("muster_deliveries_total", "outcome=\"failed\"").await?;
+            if waiting == 0 || failed >= waiting {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn summary(&self, host: &Scan) -> anyhow::Result<Summary> {
+        let status = self.json("/v1/status").await?;
+        let mut verdicts: BTreeMap<String, u64> = BTreeMap::new();
+        let rules = self.all("/v1/rules").await?;
+        for (verdict, n) in rules.iter().filter_map(|r| r["verdicts"].as_object()).flatten() {
+            *verdicts.entry(verdict.clone()).or_default() += n.as_u64().unwrap_or(0);
+        }
+        let (packages, rows) = fleet::rows(host);
+        Ok(Summary {
+            endpoints: status["fleet"]["endpoints"].as_u64().context("the number of endpoints")?,
+            rules: status["fleet"]["rules"].as_u64().context("the number of rules")?,
+            verdicts,
+            drift: BTreeMap::from([
+                ("opened", self.events("drift.opened").await? + self.events("drift.reopened").await?),
+                ("resolved", self.events("drift.resolved").await?),
+            ]),
+            webhooks: BTreeMap::from([
+                ("delivered", self.metric("muster_deliveries_total", "outcome=\"delivered\"").await?),
+                ("failed", self.metric("muster_deliveries_total", "outcome=\"failed\"").await?),
+            ]),
+            tasks: BTreeMap::from([("queued", self.events("task.queued").await?), ("confirmed", self.events("task.confirmed").await?)]),
+            host: Host { id: host.endpoint.clone(), packages, rows },
+        })
+    }
+
+    async fn worst(&self, most: usize) -> anyhow::Result<Vec<Worst>> {
+        let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+        let mut rules: Vec<Worst> = self
+            .all("/v1/rules")
+            .await?
+            .iter()
+            .map(|r| Worst {
+                rule: text(&r["id"]),
+                severity: text(&r["severity"]),
+                title: text(&r["title"]),
+                fail: r["verdicts"]["fail"].as_u64().unwrap_or(0),
+                pass: r["verdicts"]["pass"].as_u64().unwrap_or(0),
+            })
+            .collect();
+        let weight = |s: &str| ["info", "low", "medium", "high", "critical"].iter().position(|n| *n == s).unwrap_or(0);
+        rules.sort_by_key(|w| (std::cmp::Reverse((weight(&w.severity), w.fail)), w.rule.clone()));
+        rules.retain(|w| w.fail > 0);
+        rules.truncate(most);
+        Ok(rules)
+    }
+
+    /// How things stand, in a line.
+    pub(super) async fn line(&self) -> anyhow::Result<String> {
+        let delivered = self.metric("muster_deliveries_total", "outcome=\"delivered\"").await?;
+        let failed = self.metric("muster_deliveries_total", "outcome=\"failed\"").await?;
+        let open = self.metric("muster_drift_total", "opened").await?;
+        let resolved = self.metric("muster_drift_total", "change=\"resolved\"").await?;
+        Ok(format!("drift: {open} opened, {resolved} resolved; webhooks: {delivered} delivered, {failed} failed"))
+    }
+}
+
+fn counts<K: std::fmt::Display>(of: &BTreeMap<K, u64>) -> String {
+    of.iter().filter(|(_, n)| **n > 0).map(|(k, n)| format!("{n} {k}")).collect::<Vec<_>>().join(", ")
+}
+
+pub(super) async fn print(api: &Api, s: &Summary, receiver: &Child, token: &Path) -> anyhow::Result<()> {
+    let worst = api.worst(12).await?;
+    let drift = api.all("/v1/events?type=drift.opened").await?;
+    let tasks = api.all("/v1/tasks?state=queued").await?;
+    let mut out = output::stdout();
+    writeln!(
+        out,
+        "\n{} endpoints, {} rules; this host is {} ({} packages, {} rows)\n",
+        s.endpoints, s.rules, s.host.id, s.host.packages, s.host.rows
+    )?;
+    let mut table = output::table(&["severity", "fail", "pass", "rule", "title"]);
+    for w in &worst {
+        table.add_row([w.severity.clone(), w.fail.to_string(), w.pass.to_string(), w.rule.clone(), w.title.clone()]);
+    }
+    writeln!(out, "The worst rules")?;
+    out.table(&table)?;
+    let mut table = output::table(&["endpoint", "severity", "rule", "evidence"]);
+    for event in drift.iter().rev().take(8) {
+        let data = &event["data"];
+        let evidence = data["evidence"][0].as_str().unwrap_or_default();
+        let cell = |v: &Value| output::plain(v.as_str().unwrap_or_default()).into_owned();
+        let shown: String = evidence.chars().take(70).collect();
+        table.add_row([cell(&event["endpoint"]), cell(&data["severity"]), cell(&data["rule"]), output::plain(&shown).into_owned()]);
+    }
+    writeln!(out, "\nDrift, the latest")?;
+    out.table(&table)?;
+    let mut by_item: BTreeMap<String, u64> = BTreeMap::new();
+    for task in &tasks {
+        *by_item.entry(task["item"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+    }
+    let mut table = output::table(&["endpoints", "must have"]);
+    for (item, n) in by_item {
+        table.add_row([n.to_string(), item]);
+    }
+    writeln!(out, "\nTasks that wait")?;
+    out.table(&table)?;
+    writeln!(out, "\nverdicts  {}", counts(&s.verdicts))?;
+    writeln!(out, "drift     {}", counts(&s.drift))?;
+    writeln!(out, "webhooks  {}", counts(&s.webhooks))?;
+    writeln!(out, "tasks     {}", counts(&s.tasks))?;
+    writeln!(out, "\n{}/          what there is\n{}/metrics   Prometheus", api.url, api.url)?;
+    writeln!(out, "curl -H \"Authorization: Bearer $(cat {})\" {}/v1/endpoints", token.display(), api.url)?;
+    if let Some(pid) = receiver.pid {
+        writeln!(out, "webhook receiver: {} (pid {pid}; kill it and deliveries fail)", receiver.url)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! The real server, in this process, on a port of its own and a folder that goes away.
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
+
+mod drift;
+mod harness;
+mod life;
+mod uploads;
