@@ -160,17 +160,17 @@ pub fn claims(headers: &HeaderMap) -> Option<String> {
     key_endpoint(bearer(headers)?)
 }
 
+/// Whose key this says that it is.
+pub fn key_endpoint(key: &str) -> Option<String> {
+    let (id, _) = key.strip_prefix(KEY_PREFIX)?.split_once('.')?;
+    String::from_utf8(URL_SAFE_NO_PAD.decode(id).ok()?).ok()
+}
+
 /// A new key for an endpoint, and the hash to keep of it.
 pub fn endpoint_key(id: &str) -> Result<(String, Hash), AccessError> {
     let key = format!("{KEY_PREFIX}{}.{}", URL_SAFE_NO_PAD.encode(id), random()?);
     let hash = hash(&key);
     Ok((key, hash))
-}
-
-/// Whose key this says that it is.
-pub fn key_endpoint(key: &str) -> Option<String> {
-    let (id, _) = key.strip_prefix(KEY_PREFIX)?.split_once('.')?;
-    String::from_utf8(URL_SAFE_NO_PAD.decode(id).ok()?).ok()
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -274,6 +274,7 @@ mod tests {
         let (key, hash) = endpoint_key("web:1").unwrap();
         let known = |token: &str| claims(&headers(token)).filter(|id| id == "web:1").map(|_| hash);
         let ask = |token: &str, need| access.authorise(&headers(token), need, known(token));
+        assert_eq!(key_endpoint(&key).as_deref(), Some("web:1"));
         let me = || Ok(Who::Endpoint("web:1".into()));
         assert_eq!(ask(&key, Need::Endpoint("web:1")), me());
         assert_eq!(ask(&key, Need::EndpointOrAdmin("web:1")), me());

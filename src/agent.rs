@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::client::{Client, ClientError, Response, check_url};
-use crate::deploy::Action;
+use crate::deploy::{Action, TaskState};
 use crate::rule::Collect;
 use crate::scan::inflate::Encoding;
 use crate::scan::table::TableId;
@@ -49,15 +49,6 @@ impl Default for Patience {
     fn default() -> Patience {
         Patience { attempts: 5, first: Duration::from_secs(1), longest: Duration::from_secs(60) }
     }
-}
-
-/// A task, as the server tells the endpoint that is to carry it out.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Todo {
-    pub id: String,
-    /// The rule or requirement that the endpoint must satisfy.
-    pub item: String,
-    pub action: Action,
 }
 
 /// A server, and the key that it knows this endpoint by.
@@ -126,6 +117,7 @@ pub struct Task {
     /// The rule or requirement that the endpoint must satisfy.
     pub item: String,
     pub action: Action,
+    pub state: TaskState,
 }
 
 impl Server {
@@ -189,10 +181,10 @@ impl Server {
     }
 
     /// The tasks that wait for the endpoint.
-    pub async fn fetch_tasks(&self, endpoint: &str) -> Result<Vec<Todo>, AgentError> {
+    pub async fn fetch_tasks(&self, endpoint: &str) -> Result<Vec<Task>, AgentError> {
         #[derive(Deserialize)]
         struct Answer {
-            items: Vec<Todo>,
+            items: Vec<Task>,
         }
         let path = format!("/v1/endpoints/{}/tasks", segment(endpoint));
         let response = self.exchange(Method::GET, &path, None, Bytes::new()).await?;

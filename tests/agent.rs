@@ -1,7 +1,5 @@
 //! `muster agent` against a real server: what it prints, that unchanged scans are cheap check-ins, and a task from queued to confirmed.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests, which the lint does not know for tests")]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

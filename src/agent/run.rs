@@ -12,7 +12,7 @@ use hyper::StatusCode;
 use tokio::sync::{Notify, watch};
 
 use super::install::{InstallError, Manager, Plan, Ran, Runner};
-use super::{AgentError, KeyError, KeySlot, Server, Todo, Uploaded, pace, read_secret};
+use super::{AgentError, KeyError, KeySlot, Server, Task, Uploaded, pace, read_secret};
 use crate::clock;
 use crate::collect::{Root, collect, hostname};
 use crate::limits::Limits;
@@ -274,13 +274,13 @@ impl<R: Runner> Agent<R> {
 
     /// Deals with the tasks that wait, one after the other.
     async fn handle(&mut self, scan: &Scan) -> Result<Vec<Handled>, RoundError> {
-        let todos = self.stop.or(self.server.fetch_tasks(&self.setup.endpoint)).await??;
+        let waiting = self.stop.or(self.server.fetch_tasks(&self.setup.endpoint)).await??;
         let packages = TableId::by_name("package").map(|t| scan.rows(t)).unwrap_or_default();
         let format = packages.first().and_then(|row| row.get("format").as_str());
         let manager = Manager::find(format, |program| self.runner.has(program));
         let mut handled = Vec::new();
         let mut refreshed = false;
-        for Todo { id, item, action } in todos {
+        for Task { id, item, action, .. } in waiting {
             let plan = manager.clone().and_then(|manager| manager.plan(&action));
             let how = if self.setup.apply {
                 let ran = self.carry_out(plan, &mut refreshed).await;

@@ -13,12 +13,12 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::client::Options;
-use crate::deploy::{Task, TaskState};
+use crate::deploy::{self, TaskState};
 use crate::rule::FixState;
 
 /// As the server keeps it; what it sends is another form.
-fn task() -> Task {
-    Task {
+fn task() -> deploy::Task {
+    deploy::Task {
         id: "tsk_1".to_owned(),
         item: "package:chrony>=4.3:dpkg".to_owned(),
         baselines: vec!["must".to_owned()],
@@ -93,8 +93,8 @@ async fn the_whole_way() {
     let uploaded = server.upload("web/1", b"{}", Encoding::Zstd).await.unwrap();
     assert_eq!((uploaded.sequence, uploaded.changed, uploaded.tasks), (3, true, 1));
     assert_eq!(count.load(Ordering::SeqCst), 4, "three refusals, then taken");
-    let Task { id, item, action, .. } = task();
-    assert_eq!(server.fetch_tasks("web-1").await.unwrap(), [Todo { id, item, action }]);
+    let deploy::Task { id, item, action, state, .. } = task();
+    assert_eq!(server.fetch_tasks("web-1").await.unwrap(), [Task { id, item, action, state }]);
     server.report_result("t1", true, "done").await.unwrap();
 }
 
