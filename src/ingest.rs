@@ -352,6 +352,36 @@ mod tests {
     }
 
     #[test]
+    fn a_failed_write_is_answered_by_nothing_and_ends_the_writer() {
+        let store = MemoryStore::default();
+        let faults = store.faults.clone();
+        let disk = store.reopen();
+        let metrics = Arc::new(Metrics::new().expect("metrics"));
+        let (ingest, writer) = pipeline(enrolled(), Box::new(store), metrics, Arc::default());
+        let ingest = Arc::new(ingest);
+        let writing = std::thread::spawn(move || writer.run(|| 5));
+        let runtime = tokio::runtime::Runtime::new().expect("runtime");
+        let upload = |body: &'static [u8]| runtime.block_on(ingest.upload("e", Encoding::Identity, Bytes::from_static(body), 5));
+        faults.lock().expect("faults").full = true;
+        assert!(matches!(upload(SCAN), Err(IngestError::Full(_))));
+        assert!(ingest.read().fleet.iter().all(|(_, e)| e.held.is_none()), "a refusal changes nothing");
+        *faults.lock().expect("faults") = crate::state::memory::Faults { fail_commit_in: Some(1), full: false };
+        assert!(upload(SCAN).is_ok_and(|u| u.changed));
+        let other = br#"{"format":"muster.scan/1","tables":{"sysctl":[{"key":"a","value":"2"}]}}"#;
+        assert!(matches!(upload(other), Err(IngestError::Poisoned)));
+        assert!(ingest.is_poisoned());
+        assert!(matches!(writing.join().expect("writer"), Err(StoreError::Poisoned(_))));
+        assert!(matches!(upload(SCAN), Err(IngestError::Poisoned)), "nothing is answered from memory that is ahead of the disk");
+        let mut stored = 0;
+        let count = &mut |_: &[u8], _: &[u8]| {
+            stored += 1;
+            Ok(())
+        };
+        disk.each(Space::Endpoints, count).expect("read");
+        assert_eq!(stored, 1, "what was answered is there");
+    }
+
+    #[test]
     fn a_new_pack_is_judged_while_every_thread_waits_for_the_state() {
         let mut shard = enrolled();
         for id in ["f", "g", "h"] {
