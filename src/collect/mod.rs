@@ -1,6 +1,6 @@
 //! What a Linux host says of itself: one file a table, everything read from a root folder.
 //!
-//! `Root` (root.rs) -> `Host` (here: what several tables need) -> one collector a table ([`COLLECTORS`]) -> `Scan`.
+//! `Root` (root.rs) -> `Host` (here: what several tables need) -> one collector a table (`COLLECTORS`) -> `Scan`.
 //!
 //! Collectors hold to this:
 //! * No privileges are needed. What may not be read is said: a table that cannot be read at all is `Failed` with the path and the
@@ -10,7 +10,7 @@
 //! * What is read is bounded, and what was read is never trusted: parsing functions take text or bytes and return rows.
 //! * A table that only a running system has (sysctl, mount, listening, process) is left out where the root has no `/proc`.
 //!
-//! To add a table: one file with `collect(&Host) -> Gathered`, and one line in [`COLLECTORS`].
+//! To add a table: one file with `collect(&Host) -> Gathered`, and one line in `COLLECTORS`.
 
 mod account;
 mod apk;
