@@ -207,16 +207,15 @@ impl Ingest {
 pub fn prepare(shard: &Shard, endpoint: &str, document: &[u8], body: blake3::Hash) -> Result<Prepared, IngestError> {
     let fleet = &shard.fleet;
     let held = fleet.find(endpoint).and_then(|at: EndpointId| fleet.get(at)).and_then(|e| e.held.as_ref());
-    let image = match held {
-        Some(held) => fleet.images.get(held.image),
-        None => fleet.images.latest(),
-    };
-    let mut follower = Follower::new(&fleet.rows, image);
+    let image = held.map(|h| h.image).or(fleet.images.latest());
+    let mut follower = Follower::new(&fleet.rows, image.and_then(|id| Some((id, fleet.images.get(id)?))));
     let decoded = native::decode(document, shard.limits(), &mut follower)?;
+    let whole = decoded.header.base.is_none();
+    let way = follower.finish(|table| whole || decoded.tables.iter().any(|t| t.table == table));
     let ask = |new: NewRow| PreparedRow { canonical: new.row.canonical(), hits: shard.pack.ask(&new.row).into(), new };
     let new = decoded.new.into_iter().map(ask).collect();
     let (epoch, pack) = (fleet.rows.epoch(), shard.pack.digest().to_owned());
-    Ok(Prepared { header: decoded.header, tables: decoded.tables, rows: decoded.rows, new, epoch, pack, body })
+    Ok(Prepared { header: decoded.header, tables: decoded.tables, rows: decoded.rows, new, way, epoch, pack, body })
 }
 
 impl Writer {

@@ -104,7 +104,7 @@ impl Shard {
             self.fleet.restore(endpoint);
             Ok(())
         })?;
-        self.fleet.rows.ask_all(&self.pack, &self.limits);
+        self.fleet.ask_all(&self.pack, &self.limits);
         Ok(())
     }
 
