@@ -17,7 +17,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::scan::inflate::{Encoding, InflateError, inflate};
 use crate::scan::native::{self, DecodeError, NewRow};
-use crate::shard::{Input, Prepared, PreparedRow, Refusal, Reply, Shard, Uploaded};
+use crate::shard::{BodyHash, Input, Prepared, PreparedRow, Refusal, Reply, Shard, Uploaded};
 use crate::state::{Batch, Space, Store, StoreError};
 
 /// Why a change was not made. Nothing of it was.
@@ -142,7 +142,7 @@ impl Ingest {
     }
 
     async fn take(self: &Arc<Self>, endpoint: &str, encoding: Encoding, body: Bytes, now_ms: i64) -> Result<(Uploaded, bool), IngestError> {
-        let hash = blake3::hash(&body);
+        let hash = BodyHash::of(&body);
         {
             let shard = self.read();
             let durable = self.durable.load(Ordering::Acquire);
@@ -166,7 +166,7 @@ impl Ingest {
     }
 
     /// The part that computes: bytes to rows, new rows asked what the rules want to know.
-    fn prepare(&self, endpoint: &str, encoding: Encoding, body: &[u8], hash: blake3::Hash) -> Result<Prepared, IngestError> {
+    fn prepare(&self, endpoint: &str, encoding: Encoding, body: &[u8], hash: BodyHash) -> Result<Prepared, IngestError> {
         thread_local! {
             static TEXT: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
         }
@@ -204,7 +204,7 @@ impl Ingest {
 }
 
 /// Decodes an upload against what the fleet has shown; pure.
-pub fn prepare(shard: &Shard, endpoint: &str, document: &[u8], body: blake3::Hash) -> Result<Prepared, IngestError> {
+pub fn prepare(shard: &Shard, endpoint: &str, document: &[u8], body: BodyHash) -> Result<Prepared, IngestError> {
     let fleet = &shard.fleet;
     let held = fleet.find(endpoint).and_then(|at: EndpointId| fleet.get(at)).and_then(|e| e.held.as_ref());
     let image = held.map(|h| h.image).or(fleet.images.latest());
@@ -310,7 +310,7 @@ mod tests {
     #[test]
     fn a_body_is_not_recognised_before_it_is_durable() {
         let mut shard = enrolled();
-        let hash = blake3::hash(SCAN);
+        let hash = BodyHash::of(SCAN);
         let prepared = prepare(&shard, "e", SCAN, hash).expect("prepare");
         let applied = shard.apply(vec![Input::Upload { endpoint: "e".into(), prepared: Box::new(prepared) }], 2);
         let at = shard.fleet.find("e").expect("enrolled");

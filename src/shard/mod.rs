@@ -13,7 +13,7 @@ mod upload;
 
 pub use load::LoadError;
 pub use outbox::{Attempt, Pending};
-pub use upload::{Prepared, PreparedRow, Uploaded};
+pub use upload::{BodyHash, Prepared, PreparedRow, Uploaded};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -177,7 +177,7 @@ struct Live {
 /// An upload that was applied.
 #[derive(Debug)]
 struct Body {
-    hash: blake3::Hash,
+    hash: BodyHash,
     digest: Digest,
     /// The batch that it was applied in.
     batch: u64,

@@ -96,7 +96,7 @@ impl Shard {
         for (_, held, _) in old {
             out.batch.delete(Space::Classes, held.class.to_be_bytes());
         }
-        self.fleet.classes.reset(self.pack.rule_count());
+        self.fleet.classes.reset(self.pack.rules().map(|r| self.pack.rule(r).requirement).collect());
         for (at, verdicts) in judged {
             let (class, fresh) = self.fleet.classes.intern(&verdicts);
             self.fleet.classes.join(class);

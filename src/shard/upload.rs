@@ -1,7 +1,10 @@
 //! A scan arrives: rows are interned, the row set replaces the last one, the rules' answers are added up, what turned is told.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::BuildHasher;
+use std::sync::LazyLock;
 
+use foldhash::quality::RandomState;
 use serde::Serialize;
 use serde_json::json;
 
@@ -22,6 +25,22 @@ use crate::scan::native::{DecodedTable, Header, NEW, NewRow};
 use crate::scan::table::TableId;
 use crate::state::Space;
 
+/// What a body as sent is recognised by: its length and a hash that is keyed for this process. It is not a cryptographic one, which would
+/// cost more than reading the rows does, and need not be: as with the digest of a scan, who made two of their bodies collide, which takes
+/// the key, would only keep the server from looking at what they themselves send, and they may as well send the first one again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyHash {
+    length: usize,
+    hash: u64,
+}
+
+impl BodyHash {
+    pub fn of(body: &[u8]) -> BodyHash {
+        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+        BodyHash { length: body.len(), hash: KEY.hash_one(body) }
+    }
+}
+
 /// An upload, decoded beside the writer, with what its new rows say to the pack already asked.
 #[derive(Debug)]
 pub struct Prepared {
@@ -36,7 +55,7 @@ pub struct Prepared {
     pub epoch: u64,
     pub pack: String,
     /// Hash of the body as sent.
-    pub body: blake3::Hash,
+    pub body: BodyHash,
 }
 
 /// A row that the fleet had not shown when it was decoded.
@@ -85,7 +104,7 @@ impl Shard {
     /// The answer to a body that this endpoint has sent before, if it still says what is known: found without inflating it.
     /// INVARIANT: unchanged means unchanged under these rules; the classes are those of the present pack.
     /// INVARIANT: ack means durable: `durable` is the number of the newest batch on the disk, and what came later is not known yet.
-    pub fn recognise(&self, endpoint: EndpointId, body: &blake3::Hash, durable: u64, now_ms: i64) -> Option<Uploaded> {
+    pub fn recognise(&self, endpoint: EndpointId, body: &BodyHash, durable: u64, now_ms: i64) -> Option<Uploaded> {
         let live = self.live.get(endpoint.0 as usize)?;
         let known = live.body.as_ref()?;
         let held = self.fleet.get(endpoint)?.held.as_ref()?;
@@ -107,13 +126,7 @@ impl Shard {
 
     /// How many rules have each verdict in a class; all verdicts, the requirements of baselines left out.
     pub fn verdict_counts(&self, class: ClassId) -> Vec<(Verdict, u32)> {
-        let mut counts = [0u32; Verdict::ALL.len()];
-        for (rule, verdict) in self.pack.rules().zip(self.fleet.classes.verdicts(class)) {
-            if !self.pack.rule(rule).requirement {
-                counts[usize::from(*verdict)] += 1;
-            }
-        }
-        Verdict::ALL.into_iter().zip(counts).collect()
+        Verdict::ALL.into_iter().zip(self.fleet.classes.summary(class)).collect()
     }
 
     pub(super) fn upload(&mut self, id: &str, prepared: Prepared, now_ms: i64, out: &mut Applied) -> Result<Uploaded, Refusal> {
