@@ -4,13 +4,18 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-type Text<'d> = Option<Cow<'d, str>>;
+/// Borrowed where it has no escapes. An `Option<Cow<str>>` would be read as an owned string.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "only reading it is measured")]
+struct Borrowed<'d>(#[serde(borrow)] Cow<'d, str>);
+
+type Text<'d> = Option<Borrowed<'d>>;
 
 #[derive(Deserialize)]
 #[expect(dead_code, reason = "only reading it is measured")]
 pub(crate) struct Document<'d> {
     #[serde(borrow)]
-    format: Cow<'d, str>,
+    format: Borrowed<'d>,
     #[serde(borrow)]
     tables: Tables<'d>,
 }

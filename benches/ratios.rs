@@ -61,6 +61,11 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
+fn median_of(mut rates: Vec<f64>) -> f64 {
+    rates.sort_unstable_by(f64::total_cmp);
+    rates[rates.len() / 2]
+}
+
 /// The mean of some runs of one thing.
 fn each<T>(runs: u32, mut work: impl FnMut(u32) -> T) -> Duration {
     let start = Instant::now();

@@ -17,7 +17,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::scan::inflate::{Encoding, InflateError, inflate};
 use crate::scan::native::{self, DecodeError, NewRow};
-use crate::shard::{Input, Prepared, PreparedRow, Refusal, Reply, Shard, Uploaded};
+use crate::shard::{BodyHash, Input, Prepared, PreparedRow, Refusal, Reply, Shard, Uploaded};
 use crate::state::{Batch, Space, Store, StoreError};
 
 /// Why a change was not made. Nothing of it was.
@@ -160,7 +160,7 @@ impl Ingest {
     }
 
     async fn take(self: &Arc<Self>, endpoint: &str, encoding: Encoding, body: Bytes, now_ms: i64) -> Result<(Uploaded, bool), IngestError> {
-        let hash = blake3::hash(&body);
+        let hash = BodyHash::of(&body);
         // Not recognising what is known costs time, no more.
         let known = self.try_read().and_then(|shard| {
             let durable = self.durable.load(Ordering::Acquire);
@@ -184,7 +184,7 @@ impl Ingest {
     }
 
     /// The part that computes: bytes to rows, new rows asked what the rules want to know.
-    fn prepare(&self, endpoint: &str, encoding: Encoding, body: &[u8], hash: blake3::Hash) -> Result<Prepared, IngestError> {
+    fn prepare(&self, endpoint: &str, encoding: Encoding, body: &[u8], hash: BodyHash) -> Result<Prepared, IngestError> {
         thread_local! {
             static TEXT: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
         }
@@ -222,19 +222,18 @@ impl Ingest {
 }
 
 /// Decodes an upload against what the fleet has shown; pure.
-pub fn prepare(shard: &Shard, endpoint: &str, document: &[u8], body: blake3::Hash) -> Result<Prepared, IngestError> {
+pub fn prepare(shard: &Shard, endpoint: &str, document: &[u8], body: BodyHash) -> Result<Prepared, IngestError> {
     let fleet = &shard.fleet;
     let held = fleet.find(endpoint).and_then(|at: EndpointId| fleet.get(at)).and_then(|e| e.held.as_ref());
-    let image = match held {
-        Some(held) => fleet.images.get(held.image),
-        None => fleet.images.latest(),
-    };
-    let mut follower = Follower::new(&fleet.rows, image);
+    let image = held.map(|h| h.image).or(fleet.images.latest());
+    let mut follower = Follower::new(&fleet.rows, image.and_then(|id| Some((id, fleet.images.get(id)?))));
     let decoded = native::decode(document, shard.limits(), &mut follower)?;
+    let whole = decoded.header.base.is_none();
+    let way = follower.finish(|table| whole || decoded.tables.iter().any(|t| t.table == table));
     let ask = |new: NewRow| PreparedRow { canonical: new.row.canonical(), hits: shard.pack.ask(&new.row).into(), new };
     let new = decoded.new.into_iter().map(ask).collect();
     let (epoch, pack) = (fleet.rows.epoch(), shard.pack.digest().to_owned());
-    Ok(Prepared { header: decoded.header, tables: decoded.tables, rows: decoded.rows, new, epoch, pack, body })
+    Ok(Prepared { header: decoded.header, tables: decoded.tables, rows: decoded.rows, new, way, epoch, pack, body })
 }
 
 /// INVARIANT: what computes in parallel while the state is locked does so on threads of its own. Those of the common pool wait for the
@@ -343,7 +342,7 @@ mod tests {
     #[test]
     fn a_body_is_not_recognised_before_it_is_durable() {
         let mut shard = enrolled();
-        let hash = blake3::hash(SCAN);
+        let hash = BodyHash::of(SCAN);
         let prepared = prepare(&shard, "e", SCAN, hash).expect("prepare");
         let applied = shard.apply(vec![Input::Upload { endpoint: "e".into(), prepared: Box::new(prepared) }], 2);
         let at = shard.fleet.find("e").expect("enrolled");
@@ -387,7 +386,7 @@ mod tests {
         for id in ["f", "g", "h"] {
             let enroll = Input::Enroll { id: id.into(), hostname: id.into(), labels: Default::default(), key_hash: [0; 32] };
             shard.apply(vec![enroll], 1);
-            let prepared = prepare(&shard, id, SCAN, blake3::hash(SCAN)).expect("prepare");
+            let prepared = prepare(&shard, id, SCAN, BodyHash::of(SCAN)).expect("prepare");
             shard.apply(vec![Input::Upload { endpoint: id.into(), prepared: Box::new(prepared) }], 2);
         }
         let (ingest, writer) =
@@ -439,7 +438,7 @@ mod tests {
         shard.apply(vec![Input::Swap { pack, policy: Box::new(policy) }], 2);
         let scan = br#"{"format":"muster.scan/1","tables":{"os":[{"family":"linux"}],"package":[{"name":"bash","version":"5"}]}}"#;
         let upload = |shard: &mut Shard| {
-            let prepared = prepare(shard, "e", scan, blake3::hash(scan)).expect("prepare");
+            let prepared = prepare(shard, "e", scan, BodyHash::of(scan)).expect("prepare");
             let applied = shard.apply(vec![Input::Upload { endpoint: "e".into(), prepared: Box::new(prepared) }], 3);
             applied.replies.into_iter().next().expect("a reply").expect("taken")
         };
@@ -448,10 +447,10 @@ mod tests {
         let task = shard.tasks_of(at).next().expect("a task").id.clone();
         let report = Input::Report { task: task.clone(), endpoint: "e".into(), ok: false, message: "no network".into() };
         let number = shard.apply(vec![report], 4).number;
-        assert!(shard.recognise(at, &blake3::hash(scan), number, 5).is_none(), "the task waits for the scan");
+        assert!(shard.recognise(at, &BodyHash::of(scan), number, 5).is_none(), "the task waits for the scan");
         assert!(matches!(upload(&mut shard), Reply::Uploaded(u) if !u.changed));
         let (_, after) = shard.task(&task).expect("the task");
         assert_eq!((after.state, after.attempts), (TaskState::Queued, 1));
-        assert!(shard.recognise(at, &blake3::hash(scan), u64::MAX, 6).is_some());
+        assert!(shard.recognise(at, &BodyHash::of(scan), u64::MAX, 6).is_some());
     }
 }

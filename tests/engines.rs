@@ -10,7 +10,7 @@ use muster::pack::{Pack, compile};
 use muster::policy::Policy;
 use muster::scan::digest::Digest;
 use muster::scan::{Scan, native};
-use muster::shard::{Input, Reply, Shard};
+use muster::shard::{BodyHash, Input, Reply, Shard};
 use muster::state::Store;
 use muster::state::memory::MemoryStore;
 use proptest::prelude::*;
@@ -69,7 +69,7 @@ impl Daemon {
     }
 
     fn upload(&mut self, id: &str, document: &[u8]) -> bool {
-        let prepared = muster::ingest::prepare(&self.shard, id, document, blake3::hash(document)).expect("prepared");
+        let prepared = muster::ingest::prepare(&self.shard, id, document, BodyHash::of(document)).expect("prepared");
         match self.apply(Input::Upload { endpoint: id.to_owned(), prepared: Box::new(prepared) }) {
             Reply::Uploaded(u) => u.changed,
             other => panic!("{other:?}"),

@@ -13,6 +13,8 @@ pub type ClassId = u32;
 struct Class {
     /// One byte a rule: a [`Verdict`].
     verdicts: Box<[u8]>,
+    /// How many rules have each verdict: asked with every upload, so counted once.
+    summary: [u32; Verdict::ALL.len()],
     endpoints: u32,
 }
 
@@ -21,14 +23,17 @@ pub struct Classes {
     classes: BTreeMap<ClassId, Class>,
     by_verdicts: BTreeMap<Box<[u8]>, ClassId>,
     next: ClassId,
+    /// The rules that summaries leave out.
+    left_out: Vec<bool>,
     /// For each rule, how many endpoints have each verdict.
     counts: Vec<[u32; Verdict::ALL.len()]>,
 }
 
 impl Classes {
-    /// Forgets everything; counts are for this many rules from now on.
-    pub fn reset(&mut self, rules: usize) {
-        *self = Classes { next: self.next, counts: vec![Default::default(); rules], ..Classes::default() };
+    /// Forgets everything; verdicts are of these rules from now on. Says of each whether summaries leave it out.
+    pub fn reset(&mut self, left_out: Vec<bool>) {
+        let counts = vec![Default::default(); left_out.len()];
+        *self = Classes { next: self.next, counts, left_out, ..Classes::default() };
     }
 
     /// The class of a verdict vector, and whether it is new. An endpoint joins it with [`Classes::join`].
@@ -45,7 +50,13 @@ impl Classes {
     pub fn insert(&mut self, id: ClassId, verdicts: &[u8]) {
         self.next = self.next.max(id + 1);
         self.by_verdicts.insert(verdicts.into(), id);
-        self.classes.insert(id, Class { verdicts: verdicts.into(), endpoints: 0 });
+        let mut summary = [0; Verdict::ALL.len()];
+        for (verdict, _) in verdicts.iter().zip(&self.left_out).filter(|(_, left_out)| !**left_out) {
+            if let Some(count) = summary.get_mut(usize::from(*verdict)) {
+                *count += 1;
+            }
+        }
+        self.classes.insert(id, Class { verdicts: verdicts.into(), summary, endpoints: 0 });
     }
 
     pub fn join(&mut self, id: ClassId) {
@@ -88,6 +99,11 @@ impl Classes {
         self.classes.get(&id).map_or(&[], |c| &c.verdicts)
     }
 
+    /// How many rules have each verdict, in the order of [`Verdict::ALL`].
+    pub fn summary(&self, id: ClassId) -> [u32; Verdict::ALL.len()] {
+        self.classes.get(&id).map_or_else(Default::default, |c| c.summary)
+    }
+
     pub fn verdict(&self, id: ClassId, rule: RuleId) -> Verdict {
         let byte = self.verdicts(id).get(rule.index()).copied();
         byte.and_then(Verdict::from_u8).unwrap_or(Verdict::NotChecked)
@@ -111,13 +127,14 @@ mod tests {
     #[test]
     fn counts_follow_the_endpoints() {
         let mut classes = Classes::default();
-        classes.reset(2);
+        classes.reset(vec![false, true]);
         let (a, fresh) = classes.intern(&[0, 1]);
         assert!(fresh);
         classes.join(a);
         classes.join(a);
         let (b, _) = classes.intern(&[1, 1]);
         classes.join(b);
+        assert_eq!((classes.summary(a)[0], classes.summary(a).iter().sum::<u32>()), (1, 1));
         assert_eq!(classes.intern(&[0, 1]), (a, false));
         assert_eq!(classes.endpoints(RuleId(0), Verdict::Pass), 2);
         assert_eq!(classes.endpoints(RuleId(1), Verdict::Fail), 3);

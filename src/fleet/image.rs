@@ -5,8 +5,11 @@
 //! rows share most of their min-hashes.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::rows::{RowId, Rows};
+use crate::pack::TermId;
+use crate::pack::predicate::Hit;
 use crate::scan::table::TableId;
 
 pub type ImageId = u32;
@@ -15,11 +18,75 @@ pub type ImageId = u32;
 pub struct Image {
     /// Sorted.
     pub rows: Box<[RowId]>,
-    /// As the endpoint that founded it sent them: what is likely next in an upload.
+    /// Each once, table after table, within one as the endpoint that founded the image sent them: what is likely next in an upload.
     pub order: Box<[RowId]>,
-    /// Where each table begins in `order`.
-    starts: Vec<(TableId, usize)>,
+    /// Where each of `rows` is in `order`.
+    places: Box<[u32]>,
+    /// Where each table is in `order`.
+    tables: Vec<(TableId, Range<usize>)>,
+    /// What the rows say to the terms of the present pack, by term: judging an endpoint looks at no row of its image.
+    says: Box<[(Hit, RowId)]>,
     pub endpoints: u32,
+}
+
+impl Image {
+    fn new(order: Vec<RowId>, rows: &Rows) -> Image {
+        let mut order = order;
+        let mut seen = hashbrown::HashSet::with_capacity(order.len());
+        order.retain(|row| seen.insert(*row));
+        order.sort_by_cached_key(|row| rows.table(*row));
+        let mut tables: Vec<(TableId, Range<usize>)> = Vec::new();
+        for (at, row) in order.iter().enumerate() {
+            let Some(table) = rows.table(*row) else { continue };
+            match tables.last_mut() {
+                Some((last, part)) if *last == table => part.end = at + 1,
+                _ => tables.push((table, at..at + 1)),
+            }
+        }
+        let mut placed: Vec<(RowId, u32)> = order.iter().copied().zip(0..).collect();
+        placed.sort_unstable();
+        let (sorted, places): (Vec<_>, Vec<_>) = placed.into_iter().unzip();
+        let mut image =
+            Image { rows: sorted.into(), order: order.into(), places: places.into(), tables, says: Box::default(), endpoints: 0 };
+        image.ask(rows);
+        image
+    }
+
+    /// Takes what the rows say now.
+    fn ask(&mut self, rows: &Rows) {
+        let mut says: Vec<(Hit, RowId)> = self.rows.iter().flat_map(|row| rows.hits(*row).iter().map(|hit| (*hit, *row))).collect();
+        says.sort_by_key(|(hit, _)| hit.term);
+        self.says = says.into();
+    }
+
+    /// What the image's rows without `minus` say to all terms.
+    pub fn says<'i>(&'i self, minus: &'i [RowId]) -> impl Iterator<Item = Hit> + 'i {
+        self.says.iter().filter(|(_, row)| minus.binary_search(row).is_err()).map(|(hit, _)| *hit)
+    }
+
+    /// What they say to one.
+    pub fn says_to<'i>(&'i self, term: TermId, minus: &'i [RowId]) -> impl Iterator<Item = Hit> + 'i {
+        let from = self.says.partition_point(|(hit, _)| hit.term < term);
+        let these = self.says[from..].iter().take_while(move |(hit, _)| hit.term == term);
+        these.filter(|(_, row)| minus.binary_search(row).is_err()).map(|(hit, _)| *hit)
+    }
+
+    /// Where a row is in `order`.
+    fn place(&self, row: RowId) -> Option<usize> {
+        self.rows.binary_search(&row).ok().map(|at| self.places[at] as usize)
+    }
+
+    /// The deviations of a scan that left the way of this image like this and brought `new` rows beside: what it has more, and what it lacks.
+    pub fn deviations(&self, way: Way, new: &[RowId]) -> (Vec<RowId>, Vec<RowId>) {
+        let Way { mut strays, skipped: mut minus, .. } = way;
+        strays.extend(new);
+        strays.sort_unstable();
+        strays.dedup();
+        // Rows may be passed over and come later, come twice, or be new spellings of the image's.
+        minus.retain(|row| strays.binary_search(row).is_err());
+        strays.retain(|row| self.place(*row).is_none());
+        (strays, minus)
+    }
 }
 
 /// Min-hashes a set has; images that share one are candidates.
@@ -47,8 +114,8 @@ impl Images {
         self.images.get(&id)
     }
 
-    pub fn latest(&self) -> Option<&Image> {
-        self.get(self.latest?)
+    pub fn latest(&self) -> Option<ImageId> {
+        self.latest
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (ImageId, &Image)> {
@@ -79,22 +146,20 @@ impl Images {
     /// Puts a stored image back.
     pub fn insert(&mut self, id: ImageId, order: Vec<RowId>, rows: &mut Rows) {
         self.next = self.next.max(id + 1);
-        let mut sorted = order.clone();
-        sorted.sort_unstable();
-        sorted.dedup();
-        sorted.iter().for_each(|r| rows.retain(*r));
-        let mut starts: Vec<(TableId, usize)> = Vec::new();
-        for (at, row) in order.iter().enumerate() {
-            if let Some(table) = rows.table(*row)
-                && starts.last().is_none_or(|(t, _)| *t != table)
-            {
-                starts.push((table, at));
-            }
+        let image = Image::new(order, rows);
+        image.rows.iter().for_each(|r| rows.retain(*r));
+        for (_, part) in &image.tables {
+            image.order[part.clone()].windows(2).for_each(|two| rows.set_next(two[0], two[1]));
         }
-        for key in min_hashes(&sorted).into_iter().enumerate() {
+        for key in min_hashes(&image.rows).into_iter().enumerate() {
             self.by_hash.entry(key).or_default().push(id);
         }
-        self.images.insert(id, Image { rows: sorted.into(), order: order.into(), starts, endpoints: 0 });
+        self.images.insert(id, image);
+    }
+
+    /// Takes what the rows say to a new pack.
+    pub fn ask_all(&mut self, rows: &Rows) {
+        self.images.values_mut().for_each(|image| image.ask(rows));
     }
 
     pub fn join(&mut self, id: ImageId) {
@@ -194,50 +259,147 @@ pub fn apply(from: &[RowId], plus: &[RowId], minus: &[RowId]) -> Vec<RowId> {
     out
 }
 
+/// What two sets that deviate from one image, each by `(plus, minus)`, differ by: what the second has more, and what it lacks.
+pub fn turn(from: (&[RowId], &[RowId]), to: (&[RowId], &[RowId])) -> (Vec<RowId>, Vec<RowId>) {
+    let (mut added, mut removed) = difference(from.0, to.0);
+    let (lost, back) = difference(from.1, to.1);
+    added.extend(back);
+    removed.extend(lost);
+    added.sort_unstable();
+    removed.sort_unstable();
+    (added, removed)
+}
+
+/// How an upload left the way of the image that it was followed along. What it did not leave need not be looked at again: this is what
+/// makes the cost of an upload follow its deviations.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Way {
+    pub image: Option<ImageId>,
+    /// Rows of the image that were passed over, sorted. Of the tables that were sent, or of all if the upload is a whole scan.
+    pub skipped: Vec<RowId>,
+    /// Known rows that came beside the way, sorted.
+    pub strays: Vec<RowId>,
+}
+
 /// Follows an upload along the order of an image: most rows are the one that is expected next.
 #[derive(Debug)]
 pub struct Follower<'f> {
     rows: &'f Rows,
     image: Option<&'f Image>,
-    table: Option<TableId>,
-    at: usize,
+    way: Way,
+    /// The tables that were met.
+    met: Vec<TableId>,
+    /// The image's rows of the present table that have not come yet, as places in its order.
+    ahead: Range<usize>,
+    /// The row before.
+    last: Option<RowId>,
 }
 
 /// How far ahead of a mismatch to look before the row is looked up by its hash.
 const AHEAD: usize = 3;
 
 impl<'f> Follower<'f> {
-    pub fn new(rows: &'f Rows, image: Option<&'f Image>) -> Follower<'f> {
-        Follower { rows, image, table: None, at: 0 }
+    pub fn new(rows: &'f Rows, image: Option<(ImageId, &'f Image)>) -> Follower<'f> {
+        let way = Way { image: image.map(|(id, _)| id), ..Way::default() };
+        Follower { rows, image: image.map(|(_, image)| image), way, met: Vec::new(), ahead: 0..0, last: None }
+    }
+
+    /// The way after the last row. The tables that did not come are passed over if `lacks` says that the scan lacks them.
+    pub fn finish(mut self, lacks: impl Fn(TableId) -> bool) -> Way {
+        self.leave();
+        if let Some(image) = self.image {
+            for (_, part) in image.tables.iter().filter(|(t, _)| !self.met.contains(t) && lacks(*t)) {
+                self.way.skipped.extend_from_slice(&image.order[part.clone()]);
+            }
+        }
+        self.way.skipped.sort_unstable();
+        self.way.strays.sort_unstable();
+        self.way.strays.dedup();
+        self.way
+    }
+
+    fn enter(&mut self, table: TableId) {
+        self.leave();
+        self.met.push(table);
+        self.last = None;
+        let part = self.image.and_then(|i| i.tables.iter().find(|(t, _)| *t == table));
+        self.ahead = part.map_or(0..0, |(_, part)| part.clone());
+    }
+
+    /// What is left of a table does not come any more.
+    fn leave(&mut self) {
+        self.pass(self.ahead.end);
+    }
+
+    /// Passes over the rows up to a place.
+    fn pass(&mut self, to: usize) {
+        if let Some(image) = self.image {
+            self.way.skipped.extend_from_slice(&image.order[self.ahead.start..to]);
+        }
+        self.ahead.start = to;
+    }
+
+    /// The row that the text begins with, if it is an expected one; its length.
+    fn expected(&mut self, table: TableId, text: &[u8]) -> Option<(RowId, usize)> {
+        if let Some(image) = self.image {
+            for place in self.ahead.start..self.ahead.end.min(self.ahead.start + AHEAD) {
+                let id = image.order[place];
+                if let Some(len) = self.rows.begins(id, table, text) {
+                    self.pass(place);
+                    self.ahead.start += 1;
+                    return Some((id, len));
+                }
+            }
+        }
+        // Beside the way, the row that came after this one elsewhere: so a new mixture of known rows needs few hashes.
+        let id = self.rows.next(self.last?)?;
+        let len = self.rows.begins(id, table, text)?;
+        self.beside(id);
+        Some((id, len))
+    }
+
+    /// A row that was not the next one on the way. If the image has it further on, the way goes on there.
+    fn beside(&mut self, id: RowId) {
+        let row = self.rows.canonical(id);
+        match self.image.and_then(|i| i.place(row)).filter(|place| self.ahead.contains(place)) {
+            Some(place) => {
+                self.pass(place);
+                self.ahead.start += 1;
+            }
+            None => self.way.strays.push(row),
+        }
     }
 }
 
 impl crate::scan::native::Known for Follower<'_> {
-    fn expect(&mut self, table: TableId, rest: &[u8]) -> Option<(RowId, usize)> {
-        let image = self.image?;
-        if self.table != Some(table) {
-            self.table = Some(table);
-            self.at = image.starts.iter().find(|(t, _)| *t == table).map_or(image.order.len(), |(_, at)| *at);
+    fn follow(&mut self, table: TableId, text: &[u8], most: usize, rows: &mut Vec<u32>) -> usize {
+        if self.met.last() != Some(&table) {
+            self.enter(table);
+            rows.reserve(self.ahead.len());
         }
-        let ahead = image.order.get(self.at..image.order.len().min(self.at + AHEAD))?;
-        for (skipped, id) in ahead.iter().enumerate() {
-            if let Some(len) = self.rows.begins(*id, table, rest) {
-                self.at += skipped + 1;
-                return Some((*id, len));
-            }
+        let (mut read, mut at) = (0, 0);
+        while rows.len() < most
+            && let Some((id, len)) = self.expected(table, &text[at..])
+        {
+            rows.push(id);
+            self.last = Some(id);
+            read = at + len;
+            // As our own collector and other plain writers separate rows; other blanks are the reader's.
+            at = match text.get(read..) {
+                Some([b',', b'\n', b'{', ..]) => read + 2,
+                Some([b',', b'{', ..]) => read + 1,
+                _ => break,
+            };
         }
-        None
+        read
     }
 
     fn find(&mut self, table: TableId, raw: &[u8]) -> Option<RowId> {
-        let id = self.rows.find(table, raw)?;
-        // Back on the way, if the image has the row further on.
-        if let Some(rest) = self.image.and_then(|i| i.order.get(self.at..))
-            && let Some(ahead) = rest.iter().position(|r| *r == id)
-        {
-            self.at += ahead + 1;
+        self.last = self.rows.find(table, raw);
+        if let Some(id) = self.last {
+            self.beside(id);
         }
-        Some(id)
+        self.last
     }
 }
 
@@ -252,6 +414,75 @@ mod tests {
             let (a, b): (Vec<_>, Vec<_>) = (a.into_iter().collect(), b.into_iter().collect());
             let (plus, minus) = difference(&a, &b);
             prop_assert_eq!(apply(&a, &plus, &minus), b);
+        }
+    }
+
+    fn row(key: u32) -> (crate::scan::native::NewRow, Vec<u8>) {
+        let Some(table) = TableId::by_name(if key.is_multiple_of(3) { "sysctl" } else { "sshd" }) else { panic!("a table") };
+        let row = crate::scan::Row::new(table).with("key", key.to_string()).with("value", "1");
+        let canonical = row.canonical();
+        (crate::scan::native::NewRow { row, raw: canonical.clone().into() }, canonical)
+    }
+
+    /// A document of rows in any order, some of them twice.
+    fn document(keys: &[u32]) -> Vec<u8> {
+        let mut tables: BTreeMap<TableId, Vec<String>> = BTreeMap::new();
+        for key in keys {
+            let (new, canonical) = row(*key);
+            tables.entry(new.row.table).or_default().push(String::from_utf8(canonical).expect("utf-8"));
+        }
+        let tables: Vec<String> = tables.iter().map(|(t, rows)| format!("\"{}\":[{}]", t.name(), rows.join(","))).collect();
+        format!("{{\"format\":\"muster.scan/1\",\"tables\":{{{}}}}}", tables.join(",")).into_bytes()
+    }
+
+    proptest! {
+        #[test]
+        fn a_way_left_anyhow_gives_the_rows_of_the_document(
+            image in prop::collection::vec(0u32..60, 0..50),
+            moves in prop::collection::vec((0usize..50, 0usize..50), 0..6),
+            lacks in prop::collection::btree_set(0u32..60, 0..8),
+            more in prop::collection::vec(0u32..90, 0..12),
+        ) {
+            let mut rows = Rows::default();
+            let ids: Vec<RowId> = (0..80).map(|key| { let (new, bytes) = row(key); rows.intern(&new, &bytes, Box::default()).0 }).collect();
+            let mut images = Images::default();
+            let id = images.found(image.iter().map(|key| ids[*key as usize]).collect(), &mut rows);
+            let image_of = images.get(id).expect("founded");
+            let mut sent: Vec<u32> = image.into_iter().filter(|key| !lacks.contains(key)).collect();
+            for (from, to) in moves.into_iter().filter(|_| !sent.is_empty()).collect::<Vec<_>>() {
+                let (from, to) = (from % sent.len(), to % sent.len());
+                sent.swap(from, to);
+            }
+            sent.extend(more);
+            let mut follower = Follower::new(&rows, Some((id, image_of)));
+            let document = document(&sent);
+            let decoded = crate::scan::native::decode(&document, &crate::limits::Limits::default(), &mut follower).expect("decoded");
+            let way = follower.finish(|_| true);
+            let new: Vec<(crate::scan::native::NewRow, Vec<u8>)> = decoded.new.into_iter().map(|n| { let c = n.row.canonical(); (n, c) }).collect();
+            let (mut plus, minus) = images.get(id).expect("founded").deviations(way.clone(), &[]);
+            let new: Vec<RowId> = new.iter().map(|(n, c)| rows.intern(n, c, Box::default()).0).collect();
+            let image_of = images.get(id).expect("founded");
+            let (with_new, minus_too) = image_of.deviations(way, &new);
+            plus.extend(&new);
+            plus.sort_unstable();
+            plus.dedup();
+            prop_assert_eq!(&with_new, &plus);
+            prop_assert_eq!(&minus, &minus_too);
+            let mut expected: Vec<RowId> = sent.iter().map(|key| { let (n, c) = row(*key); rows.find(n.row.table, &c).expect("interned") }).collect();
+            expected.sort_unstable();
+            expected.dedup();
+            prop_assert_eq!(apply(&image_of.rows, &plus, &minus), expected);
+        }
+
+        #[test]
+        fn two_sets_of_deviations_differ_as_the_rows_do(
+            image in prop::collection::btree_set(0u32..60, 0..50),
+            a in prop::collection::btree_set(0u32..90, 0..60),
+            b in prop::collection::btree_set(0u32..90, 0..60),
+        ) {
+            let [image, a, b] = [image, a, b].map(|set| set.into_iter().collect::<Vec<RowId>>());
+            let (from, to) = (difference(&image, &a), difference(&image, &b));
+            prop_assert_eq!(turn((&from.0, &from.1), (&to.0, &to.1)), difference(&a, &b));
         }
     }
 

@@ -170,6 +170,24 @@ impl Fleet {
         self.images.get(held.image).map(|i| image::apply(&i.rows, &held.plus, &held.minus)).unwrap_or_default()
     }
 
+    /// What an endpoint's rows say to the terms of the present pack.
+    pub fn hits_of<'f>(&'f self, held: &'f Held) -> impl Iterator<Item = crate::pack::predicate::Hit> + 'f {
+        let image = self.images.get(held.image).into_iter().flat_map(|i| i.says(&held.minus));
+        image.chain(held.plus.iter().flat_map(|r| self.rows.hits(*r)).copied())
+    }
+
+    /// Keeps an endpoint at its image with other deviations.
+    pub fn shift(&mut self, before: &Held, plus: &[RowId]) {
+        plus.iter().for_each(|r| self.rows.retain(*r));
+        before.plus.iter().for_each(|r| self.rows.release(*r));
+    }
+
+    /// Asks every row the terms of a new pack.
+    pub fn ask_all(&mut self, pack: &crate::pack::Pack, limits: &crate::limits::Limits) {
+        self.rows.ask_all(pack, limits);
+        self.images.ask_all(&self.rows);
+    }
+
     /// Expresses a sorted row set as an image and deviations: the present image while it is near, else the nearest known one,
     /// else a new one in the order of the upload. The rows that it deviates by are held.
     pub fn hold(&mut self, before: Option<&Held>, sorted: &[RowId], order: &[RowId]) -> (ImageId, Box<[RowId]>, Box<[RowId]>, Moved) {

@@ -26,6 +26,8 @@ struct Entry {
     canonical: RowId,
     /// Images and deviations that hold it; 0 for aliases.
     references: u32,
+    /// The row that came after it in the image that was founded last, [`NO_ROW`] if none did. A guess: what it means may have changed.
+    next: RowId,
     digest: Digest,
     /// What it says to the terms of the present pack.
     hits: Box<[Hit]>,
@@ -56,6 +58,8 @@ impl Default for Rows {
         }
     }
 }
+
+const NO_ROW: RowId = RowId::MAX;
 
 fn slot(id: RowId) -> usize {
     id as usize
@@ -98,6 +102,17 @@ impl Rows {
 
     pub fn canonical(&self, id: RowId) -> RowId {
         self.entry(id).map_or(id, |e| e.canonical)
+    }
+
+    /// The row that is likely to come after this one.
+    pub fn next(&self, id: RowId) -> Option<RowId> {
+        self.entry(id).map(|e| e.next).filter(|next| *next != NO_ROW)
+    }
+
+    pub fn set_next(&mut self, id: RowId, next: RowId) {
+        if let Some(Some(e)) = self.entries.get_mut(slot(id)) {
+            e.next = next;
+        }
     }
 
     pub fn table(&self, id: RowId) -> Option<TableId> {
@@ -150,7 +165,7 @@ impl Rows {
             self.entries.push(None);
         }
         let digest = Digest::of_row(table, canonical);
-        let entry = Entry { table, bytes: canonical.into(), canonical: id, references: 0, digest, hits: Box::default() };
+        let entry = Entry { table, bytes: canonical.into(), canonical: id, references: 0, next: NO_ROW, digest, hits: Box::default() };
         self.entries[slot(id)] = Some(entry);
         self.unreferenced += 1;
         self.index(id);
@@ -168,7 +183,7 @@ impl Rows {
             // INVARIANT: limits.fleet_rows is at most 2^30.
             RowId::try_from(self.entries.len() - 1).unwrap_or(RowId::MAX)
         });
-        self.entries[slot(id)] = Some(Entry { table, bytes, canonical: of.unwrap_or(id), references: 0, digest, hits });
+        self.entries[slot(id)] = Some(Entry { table, bytes, canonical: of.unwrap_or(id), references: 0, next: NO_ROW, digest, hits });
         self.index(id);
         id
     }

@@ -10,16 +10,16 @@ use crate::pack::program::{TableStates, Tallies};
 use crate::scan::{Scan, TableData};
 
 /// Verdicts of all rules of a pack for one endpoint, one byte a rule, into `out`. `joined` holds the answers of [`Pack::run_joins`].
-pub fn judge<'h>(
+pub fn judge(
     pack: &Pack,
-    hits: impl Iterator<Item = &'h [Hit]>,
+    hits: impl Iterator<Item = Hit>,
     states: &TableStates,
     tallies: &mut Tallies,
     joined: &[Truth],
     out: &mut Vec<u8>,
 ) {
     tallies.reset(pack);
-    hits.for_each(|h| tallies.add(pack, h));
+    hits.for_each(|hit| tallies.add(pack, hit));
     out.clear();
     out.extend(pack.rules().map(|rule| tallies.judge(pack, rule, states, joined) as u8));
 }
@@ -39,6 +39,6 @@ pub fn judge_scan(pack: &Pack, scan: &Scan) -> Vec<Verdict> {
         }
     }
     let mut verdicts = Vec::new();
-    judge(pack, hits.iter().map(Vec::as_slice), &states, &mut Tallies::default(), &pack.run_joins(scan), &mut verdicts);
+    judge(pack, hits.into_iter().flatten(), &states, &mut Tallies::default(), &pack.run_joins(scan), &mut verdicts);
     verdicts.into_iter().map(|v| Verdict::from_u8(v).unwrap_or(Verdict::Error)).collect()
 }

@@ -13,6 +13,7 @@ mod map;
 mod matcher;
 pub mod predicate;
 pub mod program;
+mod reads;
 mod walk;
 pub mod wire;
 
@@ -145,6 +146,7 @@ pub struct Pack {
     join_tables: BTreeSet<TableId>,
     metas: Vec<OnceLock<Box<RuleMeta>>>,
     by_id: BTreeMap<String, RuleId>,
+    reads: reads::Reads,
 }
 
 impl std::fmt::Debug for Pack {
@@ -176,6 +178,7 @@ impl Pack {
             join_tables: BTreeSet::new(),
             metas: Vec::new(),
             by_id: BTreeMap::new(),
+            reads: reads::Reads::default(),
         };
         wire::check_contents(&pack)?;
         pack.infos = wire::parse_json(pack.string(pack.u32_at(Section::Info, 0)), "pack information")?;
@@ -188,6 +191,7 @@ impl Pack {
             pack.by_id.insert(pack.rule_id(rule).to_owned(), rule);
             pack.metas.push(OnceLock::new());
         }
+        pack.reads = reads::Reads::of(&pack);
         Ok(pack)
     }
 

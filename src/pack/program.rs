@@ -68,6 +68,48 @@ fn check_step(reader: &mut Reader<'_>, terms: usize, joins: usize) -> Option<(us
     }
 }
 
+/// Adds the terms that a checked program reads; whether it reads an endpoint-level program's answer.
+pub(super) fn reads(code: &[u8], terms: &mut Vec<TermId>) -> bool {
+    let mut reader = Reader::new(code);
+    let mut joins = false;
+    while !reader.is_done() {
+        // INVARIANT: programs were checked when the pack was opened.
+        if reads_step(&mut reader, terms, &mut joins).is_none() {
+            break;
+        }
+    }
+    joins
+}
+
+fn reads_step(reader: &mut Reader<'_>, terms: &mut Vec<TermId>, joins: &mut bool) -> Option<()> {
+    match reader.u8()? {
+        op::CONST => {
+            reader.u8()?;
+        }
+        op::TERM => terms.push(reader.u32()?),
+        op::ASKED => {
+            terms.extend([reader.u32()?, reader.u32()?]);
+            reader.u8()?;
+        }
+        op::KEYED => {
+            terms.push(reader.u32()?);
+            reader.u8()?;
+        }
+        op::GUARDED => {
+            terms.push(reader.u32()?);
+            for _ in 0..reader.u16()? {
+                terms.push(reader.u32()?);
+            }
+        }
+        op::JOIN => {
+            reader.u32()?;
+            *joins = true;
+        }
+        _ => {}
+    }
+    Some(())
+}
+
 /// Whether each table of a scan was collected, for one endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TableStates([Truth; TABLES.len()]);
@@ -118,19 +160,17 @@ impl Tallies {
         self.tallies.resize(pack.term_count(), Tally::default());
     }
 
-    /// Adds what one row of the endpoint says.
-    pub fn add(&mut self, pack: &Pack, hits: &[Hit]) {
-        for hit in hits {
-            let tally = &mut self.tallies[super::wire::index(hit.term)];
-            self.touched.push(hit.term);
-            match (pack.term(hit.term).kind, hit.truth) {
-                (TermKind::Keyed, truth) => {
-                    tally.decisive += 1;
-                    tally.state = truth as u8;
-                }
-                (_, truth) if truth.is_abnormal() => tally.state = tally.state.max(truth as u8),
-                _ => tally.decisive += 1,
+    /// Adds what one row of the endpoint says to one term.
+    pub fn add(&mut self, pack: &Pack, hit: Hit) {
+        let tally = &mut self.tallies[super::wire::index(hit.term)];
+        self.touched.push(hit.term);
+        match (pack.term(hit.term).kind, hit.truth) {
+            (TermKind::Keyed, truth) => {
+                tally.decisive += 1;
+                tally.state = truth as u8;
             }
+            (_, truth) if truth.is_abnormal() => tally.state = tally.state.max(truth as u8),
+            _ => tally.decisive += 1,
         }
     }
 

@@ -39,11 +39,13 @@ pub enum DecodeError {
     Limit { what: String, limit: usize, name: &'static str },
 }
 
-/// What is known of rows already: gives the bytes of the row that is likely next, and finds rows by their bytes.
+/// What is known of rows already: recognises runs of rows in the order that is expected, and finds rows by their bytes.
 pub trait Known {
-    /// Whether the text at this place begins with the row that is expected next in this table; its id and length.
-    fn expect(&mut self, table: TableId, rest: &[u8]) -> Option<(u32, usize)>;
-    /// A row by its raw bytes.
+    /// Reads rows of a table from the beginning of the text on, while they are the expected ones and at most until there are `most`:
+    /// adds them to `rows`, and gives the bytes up to the end of the last one, 0 if there was none. One call for a run of rows, as a
+    /// call for each would cost more than comparing its bytes.
+    fn follow(&mut self, table: TableId, text: &[u8], most: usize, rows: &mut Vec<u32>) -> usize;
+    /// A row by its raw bytes, where [`Known::follow`] did not go on.
     fn find(&mut self, table: TableId, raw: &[u8]) -> Option<u32>;
 }
 
@@ -51,8 +53,8 @@ pub trait Known {
 pub struct Nothing;
 
 impl Known for Nothing {
-    fn expect(&mut self, _: TableId, _: &[u8]) -> Option<(u32, usize)> {
-        None
+    fn follow(&mut self, _: TableId, _: &[u8], _: usize, _: &mut Vec<u32>) -> usize {
+        0
     }
     fn find(&mut self, _: TableId, _: &[u8]) -> Option<u32> {
         None
@@ -100,10 +102,13 @@ pub struct DecodedTable {
 
 /// Reads an upload.
 pub fn decode(bytes: &[u8], limits: &Limits, known: &mut dyn Known) -> Result<Decoded, DecodeError> {
-    let text = std::str::from_utf8(bytes).map_err(|e| DecodeError::NotUtf8(e.valid_up_to()))?;
-    let mut reader = Reader { text, bytes, at: 0, limits, known, out: Decoded::default(), collected: 0 };
-    reader.document()?;
-    Ok(reader.out)
+    let mut reader = Reader { bytes, at: 0, limits, known, out: Decoded::default(), collected: 0 };
+    // Only strings and rows that are new are checked to be UTF-8: all else is ASCII, or equal to rows that were checked. A document that
+    // cannot be read is looked at as a whole, so that this comes first of what may be wrong with it.
+    match reader.document() {
+        Ok(()) => Ok(reader.out),
+        Err(e) => Err(std::str::from_utf8(bytes).err().map_or(e, |e| DecodeError::NotUtf8(e.valid_up_to()))),
+    }
 }
 
 /// Reads an upload as a parsed scan, for tools that hold no fleet.
@@ -181,7 +186,6 @@ fn write_string(s: &str, out: &mut Vec<u8>) {
 }
 
 struct Reader<'d, 'l, 'k> {
-    text: &'d str,
     bytes: &'d [u8],
     at: usize,
     limits: &'l Limits,
@@ -296,19 +300,19 @@ impl Reader<'_, '_, '_> {
             if self.peek()? != b'{' {
                 return Err(DecodeError::Syntax { at: self.at, expected: "a row (a JSON object)" });
             }
-            if self.out.rows.len() >= self.limits.rows {
+            let before = self.out.rows.len();
+            if before >= self.limits.rows {
                 return Err(over("the number of rows", self.limits.rows, "rows"));
             }
-            let seen = match self.known.expect(table, &self.bytes[self.at..]) {
-                // The expected bytes are a whole JSON object, so that a text that begins with them has that object here.
-                Some((id, len)) => {
-                    self.at += len;
-                    id
+            // The expected bytes are whole JSON objects, so that a text that begins with them has those objects here.
+            match self.known.follow(table, &self.bytes[self.at..], self.limits.rows, &mut self.out.rows) {
+                0 => {
+                    let row = self.row(table, number)?;
+                    self.out.rows.push(row);
                 }
-                None => self.row(table, number)?,
-            };
-            self.out.rows.push(seen);
-            number += 1;
+                len => self.at += len,
+            }
+            number += self.out.rows.len() - before;
             if !self.more(b']', "`,` or `]`")? {
                 return Ok(());
             }
@@ -330,7 +334,7 @@ impl Reader<'_, '_, '_> {
         if let Some(id) = self.known.find(table, raw) {
             return Ok(id);
         }
-        let text = self.text.get(from..from + len).unwrap_or_default();
+        let text = self.utf8(from..from + len)?;
         let row = Row::parse(table, text, self.limits).map_err(|e| DecodeError::Row {
             table: table.name(),
             row: number,
@@ -393,8 +397,14 @@ impl Reader<'_, '_, '_> {
             }
         }
         self.at = at + 1;
-        let literal = self.text.get(from..=at).ok_or(DecodeError::Truncated(at))?;
+        let literal = self.utf8(from..at + 1)?;
         serde_json::from_str(literal).map_err(|_| DecodeError::Syntax { at: from, expected: "a JSON string" })
+    }
+
+    fn utf8(&self, range: std::ops::Range<usize>) -> Result<&str, DecodeError> {
+        let from = range.start;
+        let part = self.bytes.get(range).ok_or(DecodeError::Truncated(self.bytes.len()))?;
+        std::str::from_utf8(part).map_err(|e| DecodeError::NotUtf8(from + e.valid_up_to()))
     }
 
     fn optional(&mut self) -> Result<Option<String>, DecodeError> {

@@ -92,7 +92,7 @@ impl Shard {
             self.fleet.images.insert(number(Space::Images, k)?, decode(Space::Images, k, v)?, &mut self.fleet.rows);
             Ok(())
         })?;
-        self.fleet.classes.reset(self.pack.rule_count());
+        self.fleet.classes.reset(self.pack.rules().map(|r| self.pack.rule(r).requirement).collect());
         // Without the pack that they are verdicts of, classes say nothing; the swap that follows makes new ones.
         store.each(Space::Classes, &mut |k, v| {
             let verdicts: &[u8] = if known_pack { v } else { &[] };
@@ -104,7 +104,7 @@ impl Shard {
             self.fleet.restore(endpoint);
             Ok(())
         })?;
-        self.fleet.rows.ask_all(&self.pack, &self.limits);
+        self.fleet.ask_all(&self.pack, &self.limits);
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! changes nothing. One writer calls it; everybody else reads. What it gives is durable only when the caller has committed the batch,
 //! and only then may a reply leave the process (INVARIANT: ack means durable).
 
+mod judge;
 mod load;
 mod outbox;
 mod swap;
@@ -12,7 +13,7 @@ mod upload;
 
 pub use load::LoadError;
 pub use outbox::{Attempt, Pending};
-pub use upload::{Prepared, PreparedRow, Uploaded};
+pub use upload::{BodyHash, Prepared, PreparedRow, Uploaded};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -188,7 +189,7 @@ struct Live {
 /// An upload that was applied.
 #[derive(Debug)]
 struct Body {
-    hash: blake3::Hash,
+    hash: BodyHash,
     digest: Digest,
     /// The batch that it was applied in.
     batch: u64,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::upload::select;
+use super::judge::select;
 use super::{Applied, Of, Shard};
 use crate::drift::{Cause, Change, Episode, Stand, stand};
 use crate::fleet::{EndpointId, Fleet, Held};
@@ -40,7 +40,7 @@ impl Shard {
         let fresh_pack = old_pack.digest() != self.pack.digest();
         if fresh_pack {
             self.joins.clear();
-            self.fleet.rows.ask_all(&self.pack, &self.limits);
+            self.fleet.ask_all(&self.pack, &self.limits);
             out.batch.put(Space::Meta, "pack", self.pack.digest());
         }
         // Sinks, groups and baselines change no verdict.
@@ -96,7 +96,7 @@ impl Shard {
         for (_, held, _) in old {
             out.batch.delete(Space::Classes, held.class.to_be_bytes());
         }
-        self.fleet.classes.reset(self.pack.rule_count());
+        self.fleet.classes.reset(self.pack.rules().map(|r| self.pack.rule(r).requirement).collect());
         for (at, verdicts) in judged {
             let (class, fresh) = self.fleet.classes.intern(&verdicts);
             self.fleet.classes.join(class);
@@ -153,10 +153,10 @@ fn judge_all(fleet: &Fleet, pack: &Pack, policy: &Resolved, limits: &Limits) -> 
     let held: Vec<(EndpointId, &Held)> = fleet.iter().filter_map(|(at, e)| Some((at, e.held.as_ref()?))).collect();
     held.into_par_iter()
         .map_init(Tallies::default, |tallies, (at, held)| {
-            let rows = fleet.rows_of(held);
+            let rows = if pack.join_tables().is_empty() { Vec::new() } else { fleet.rows_of(held) };
             let joined = pack.run_joins(&fleet.scan_from("", &rows, &held.tables, Some(pack.join_tables()), limits));
             let mut verdicts = Vec::new();
-            forward::judge(pack, rows.iter().map(|r| fleet.rows.hits(*r)), &held.tables.states(), tallies, &joined, &mut verdicts);
+            forward::judge(pack, fleet.hits_of(held), &held.tables.states(), tallies, &joined, &mut verdicts);
             select(&mut verdicts, &policy.selected);
             (at, verdicts)
         })

@@ -1,28 +1,45 @@
 //! A scan arrives: rows are interned, the row set replaces the last one, the rules' answers are added up, what turned is told.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::hash::BuildHasher;
+use std::sync::LazyLock;
 
+use foldhash::quality::RandomState;
 use serde::Serialize;
 use serde_json::json;
 
+use super::judge::Judged;
 use super::{Applied, Body, Refusal, Shard};
 use crate::deploy::Observation as Seen;
 use crate::drift::{self, Cause, Flip, Stand, stand};
 use crate::fleet::classes::ClassId;
-use crate::fleet::image::difference;
+use crate::fleet::image::{ImageId, Way, difference, is_near, turn};
 use crate::fleet::rows::RowId;
 use crate::fleet::{EndpointId, Held, Tables};
+use crate::judge::Verdict;
 use crate::judge::explain::{Explanation, explain};
-use crate::judge::truth::Truth;
-use crate::judge::{Verdict, forward};
 use crate::pack::RuleId;
 use crate::pack::predicate::Hit;
-use crate::pack::program::TableStates;
 use crate::scan::digest::Digest;
 use crate::scan::native::{DecodedTable, Header, NEW, NewRow};
 use crate::scan::table::TableId;
 use crate::state::Space;
+
+/// What a body as sent is recognised by: its length and a hash that is keyed for this process. It is not a cryptographic one, which would
+/// cost more than reading the rows does, and need not be: as with the digest of a scan, who made two of their bodies collide, which takes
+/// the key, would only keep the server from looking at what they themselves send, and they may as well send the first one again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyHash {
+    length: usize,
+    hash: u64,
+}
+
+impl BodyHash {
+    pub fn of(body: &[u8]) -> BodyHash {
+        static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::default);
+        BodyHash { length: body.len(), hash: KEY.hash_one(body) }
+    }
+}
 
 /// An upload, decoded beside the writer, with what its new rows say to the pack already asked.
 #[derive(Debug)]
@@ -32,11 +49,13 @@ pub struct Prepared {
     /// In the order of the document: an entry of the fleet's rows, or [`NEW`] and a place in `new`.
     pub rows: Vec<u32>,
     pub new: Vec<PreparedRow>,
+    /// How the rows left the way of the endpoint's image.
+    pub way: Way,
     /// Under which rows and pack it was prepared; under others it must be prepared again.
     pub epoch: u64,
     pub pack: String,
     /// Hash of the body as sent.
-    pub body: blake3::Hash,
+    pub body: BodyHash,
 }
 
 /// A row that the fleet had not shown when it was decoded.
@@ -45,6 +64,12 @@ pub struct PreparedRow {
     pub new: NewRow,
     pub canonical: Vec<u8>,
     pub hits: Box<[Hit]>,
+}
+
+impl Prepared {
+    fn sends(&self, table: TableId) -> bool {
+        self.tables.iter().any(|t| t.table == table)
+    }
 }
 
 /// The answer to an upload.
@@ -61,20 +86,25 @@ pub struct Uploaded {
 
 /// The facts of an upload as a whole scan, interned.
 struct Facts {
-    /// In the order of the document.
-    order: Vec<RowId>,
-    sorted: Vec<RowId>,
+    rows: RowSet,
     tables: Tables,
     digest: Digest,
     added: Vec<RowId>,
     removed: Vec<RowId>,
 }
 
+enum RowSet {
+    /// The image that the endpoint has already, with these deviations. Nothing here looks at the rows that are as the image has them.
+    Near { plus: Vec<RowId>, minus: Vec<RowId> },
+    /// All rows: in the order of the document, and sorted.
+    Whole { order: Vec<RowId>, sorted: Vec<RowId> },
+}
+
 impl Shard {
     /// The answer to a body that this endpoint has sent before, if it still says what is known: found without inflating it.
     /// INVARIANT: unchanged means unchanged under these rules; the classes are those of the present pack.
     /// INVARIANT: ack means durable: `durable` is the number of the newest batch on the disk, and what came later is not known yet.
-    pub fn recognise(&self, endpoint: EndpointId, body: &blake3::Hash, durable: u64, now_ms: i64) -> Option<Uploaded> {
+    pub fn recognise(&self, endpoint: EndpointId, body: &BodyHash, durable: u64, now_ms: i64) -> Option<Uploaded> {
         let live = self.live.get(endpoint.0 as usize)?;
         let known = live.body.as_ref()?;
         let held = self.fleet.get(endpoint)?.held.as_ref()?;
@@ -96,13 +126,7 @@ impl Shard {
 
     /// How many rules have each verdict in a class; all verdicts, the requirements of baselines left out.
     pub fn verdict_counts(&self, class: ClassId) -> Vec<(Verdict, u32)> {
-        let mut counts = [0u32; Verdict::ALL.len()];
-        for (rule, verdict) in self.pack.rules().zip(self.fleet.classes.verdicts(class)) {
-            if !self.pack.rule(rule).requirement {
-                counts[usize::from(*verdict)] += 1;
-            }
-        }
-        Verdict::ALL.into_iter().zip(counts).collect()
+        Verdict::ALL.into_iter().zip(self.fleet.classes.summary(class)).collect()
     }
 
     pub(super) fn upload(&mut self, id: &str, prepared: Prepared, now_ms: i64, out: &mut Applied) -> Result<Uploaded, Refusal> {
@@ -156,18 +180,15 @@ impl Shard {
     }
 
     /// Interns the new rows and puts the whole scan together: the upload's, and for one that changes a base the tables that it left out.
-    fn intern(&mut self, prepared: Prepared, before: Option<&Held>, out: &mut Applied) -> Facts {
-        let new: Vec<RowId> = prepared.new.into_iter().map(|row| self.intern_row(row, out)).collect();
-        let interned = |row: u32| if row & NEW == 0 { self.fleet.rows.canonical(row) } else { new[(row & !NEW) as usize] };
-        let mut order: Vec<RowId> = prepared.rows.into_iter().map(interned).collect();
+    fn intern(&mut self, mut prepared: Prepared, before: Option<&Held>, out: &mut Applied) -> Facts {
+        let new = std::mem::take(&mut prepared.new).into_iter().map(|row| self.intern_row(row, out)).collect::<Vec<_>>();
+        let way = std::mem::take(&mut prepared.way);
+        let rows = self.near(way, &prepared, before, &new).unwrap_or_else(|| self.whole(&prepared, before, &new));
         let mut tables = Tables::default();
-        let previous = before.map(|h| self.fleet.rows_of(h)).unwrap_or_default();
         if let (Some(before), Some(_)) = (before, &prepared.header.base) {
-            let sent: BTreeSet<TableId> = prepared.tables.iter().map(|t| t.table).collect();
-            order.extend(previous.iter().filter(|r| self.fleet.rows.table(**r).is_some_and(|t| !sent.contains(&t))));
             tables = before.tables.clone();
-            tables.collected.retain(|t| !sent.contains(t));
-            tables.failed.retain(|t, _| !sent.contains(t));
+            tables.collected.retain(|t| !prepared.sends(*t));
+            tables.failed.retain(|t, _| !prepared.sends(*t));
         }
         for table in prepared.tables {
             match table.error {
@@ -178,10 +199,12 @@ impl Shard {
             }
         }
         tables.collected.sort_unstable();
-        let mut sorted = order.clone();
-        sorted.sort_unstable();
-        sorted.dedup();
-        let (added, removed) = difference(&previous, &sorted);
+        let (added, removed) = match (&rows, before) {
+            (RowSet::Near { plus, minus }, Some(before)) => turn((&before.plus, &before.minus), (plus, minus)),
+            (RowSet::Whole { sorted, .. }, Some(before)) => difference(&self.fleet.rows_of(before), sorted),
+            (RowSet::Whole { sorted, .. }, None) => (sorted.clone(), Vec::new()),
+            (RowSet::Near { plus, .. }, None) => (plus.clone(), Vec::new()),
+        };
         let mut digest = before.map_or_else(Digest::default, |h| h.digest);
         if before.is_none_or(|h| h.tables != tables) {
             digest.subtract(&before.map_or_else(Digest::default, |h| h.tables.digest()));
@@ -189,7 +212,37 @@ impl Shard {
         }
         added.iter().for_each(|r| digest.add(&self.fleet.rows.digest(*r)));
         removed.iter().for_each(|r| digest.subtract(&self.fleet.rows.digest(*r)));
-        Facts { order, sorted, tables, digest, added, removed }
+        Facts { rows, tables, digest, added, removed }
+    }
+
+    /// The deviations from the image that the endpoint has, if the upload was followed along it and is near it still.
+    fn near(&self, way: Way, prepared: &Prepared, before: Option<&Held>, new: &[RowId]) -> Option<RowSet> {
+        let before = before.filter(|h| way.image == Some(h.image))?;
+        let image = self.fleet.images.get(before.image)?;
+        let (mut plus, mut minus) = image.deviations(way, new);
+        if prepared.header.base.is_some() {
+            let left_out = |r: &&RowId| self.fleet.rows.table(**r).is_some_and(|t| !prepared.sends(t));
+            plus.extend(before.plus.iter().filter(left_out));
+            minus.extend(before.minus.iter().filter(left_out));
+            plus.sort_unstable();
+            minus.sort_unstable();
+        }
+        let rows = image.rows.len() + plus.len() - minus.len();
+        is_near(plus.len() + minus.len(), rows).then_some(RowSet::Near { plus, minus })
+    }
+
+    /// All rows of a scan.
+    fn whole(&self, prepared: &Prepared, before: Option<&Held>, new: &[RowId]) -> RowSet {
+        let interned = |row: &u32| if row & NEW == 0 { self.fleet.rows.canonical(*row) } else { new[(row & !NEW) as usize] };
+        let mut order: Vec<RowId> = prepared.rows.iter().map(interned).collect();
+        if let (Some(before), Some(_)) = (before, &prepared.header.base) {
+            let left_out = |r: &RowId| self.fleet.rows.table(*r).is_some_and(|t| !prepared.sends(t));
+            order.extend(self.fleet.rows_of(before).into_iter().filter(left_out));
+        }
+        let mut sorted = order.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        RowSet::Whole { order, sorted }
     }
 
     fn intern_row(&mut self, row: PreparedRow, out: &mut Applied) -> RowId {
@@ -204,7 +257,47 @@ impl Shard {
 
     /// Puts the facts in the place of the last ones, judged.
     fn hold(&mut self, at: EndpointId, before: Option<&Held>, facts: &Facts, now_ms: i64, out: &mut Applied) -> Held {
-        let verdicts = self.judge(&facts.sorted, &facts.tables);
+        let (image, plus, minus) = self.place(before, &facts.rows, out);
+        let sequence = before.map_or(0, |h| h.sequence) + 1;
+        let tables = facts.tables.clone();
+        let mut held = Held { image, plus, minus, tables, digest: facts.digest, sequence, received_ms: now_ms, class: 0 };
+        held.class = self.classify(before, &held, facts, out);
+        if let Some(endpoint) = self.fleet.get_mut(at) {
+            endpoint.held = Some(held.clone());
+        }
+        self.store_endpoint(at, out);
+        held
+    }
+
+    /// The image and the deviations that the rows are from now on.
+    fn place(&mut self, before: Option<&Held>, rows: &RowSet, out: &mut Applied) -> (ImageId, Box<[RowId]>, Box<[RowId]>) {
+        let (order, sorted) = match (rows, before) {
+            (RowSet::Near { plus, minus }, Some(before)) => {
+                self.fleet.shift(before, plus);
+                return (before.image, plus.as_slice().into(), minus.as_slice().into());
+            }
+            (RowSet::Near { plus, .. }, None) => (plus, plus),
+            (RowSet::Whole { order, sorted }, _) => (order, sorted),
+        };
+        let (image, plus, minus, moved) = self.fleet.hold(before, sorted, order);
+        if let Some(founded) = moved.founded.and_then(|id| self.fleet.images.get(id).map(|i| (id, i.order.to_vec()))) {
+            out.batch.put_record(Space::Images, founded.0.to_be_bytes(), &founded.1);
+        }
+        if let Some(abandoned) = moved.abandoned {
+            out.batch.delete(Space::Images, abandoned.to_be_bytes());
+        }
+        (image, plus, minus)
+    }
+
+    /// Judges the endpoint, and moves it to the class of its verdicts if they turned.
+    fn classify(&mut self, before: Option<&Held>, held: &Held, facts: &Facts, out: &mut Applied) -> ClassId {
+        let verdicts = match before.filter(|h| h.tables == held.tables) {
+            Some(before) => match self.judge_changed(before.class, held, facts.added.iter().chain(&facts.removed)) {
+                Judged::Same => return before.class,
+                Judged::All(verdicts) => verdicts,
+            },
+            None => self.judge(held),
+        };
         let (class, new_class) = self.fleet.classes.intern(&verdicts);
         self.fleet.classes.join(class);
         if new_class {
@@ -215,52 +308,7 @@ impl Shard {
         {
             out.batch.delete(Space::Classes, before.class.to_be_bytes());
         }
-        let (image, plus, minus, moved) = self.fleet.hold(before, &facts.sorted, &facts.order);
-        if let Some(founded) = moved.founded.and_then(|id| self.fleet.images.get(id).map(|i| (id, i.order.to_vec()))) {
-            out.batch.put_record(Space::Images, founded.0.to_be_bytes(), &founded.1);
-        }
-        if let Some(abandoned) = moved.abandoned {
-            out.batch.delete(Space::Images, abandoned.to_be_bytes());
-        }
-        let sequence = before.map_or(0, |h| h.sequence) + 1;
-        let tables = facts.tables.clone();
-        let held = Held { image, plus, minus, tables, digest: facts.digest, sequence, received_ms: now_ms, class };
-        if let Some(endpoint) = self.fleet.get_mut(at) {
-            endpoint.held = Some(held.clone());
-        }
-        self.store_endpoint(at, out);
-        held
-    }
-
-    /// Verdicts of all rules over a row set.
-    fn judge(&mut self, sorted: &[RowId], tables: &Tables) -> Vec<u8> {
-        let states = tables.states();
-        let joined = self.joined(sorted, tables, &states);
-        let Shard { fleet, pack, tallies, policy, .. } = self;
-        let mut verdicts = Vec::with_capacity(pack.rule_count());
-        let hits = sorted.iter().map(|r| fleet.rows.hits(*r));
-        forward::judge(pack, hits, &states, tallies, &joined, &mut verdicts);
-        select(&mut verdicts, &policy.selected);
-        verdicts
-    }
-
-    /// The answers of the endpoint-level programs. Endpoints with the same rows in the tables that those read share them.
-    fn joined(&mut self, sorted: &[RowId], tables: &Tables, states: &TableStates) -> Arc<[Truth]> {
-        /// Row sets remembered at most; then it starts over.
-        const REMEMBERED_MAX: usize = 4096;
-        let wanted = self.pack.join_tables();
-        let read: Vec<RowId> = sorted.iter().copied().filter(|r| self.fleet.rows.table(*r).is_some_and(|t| wanted.contains(&t))).collect();
-        let key = (*states, read);
-        if let Some(known) = self.joins.get(&key) {
-            return known.clone();
-        }
-        let scan = self.fleet.scan_from("", &key.1, tables, None, &self.limits);
-        let answers: Arc<[Truth]> = self.pack.run_joins(&scan).into();
-        if self.joins.len() >= REMEMBERED_MAX {
-            self.joins.clear();
-        }
-        self.joins.insert(key, answers.clone());
-        answers
+        class
     }
 
     /// INVARIANT: what an endpoint fails from its first scan on is not written down rule by rule; it is one event.
@@ -347,14 +395,5 @@ impl Shard {
             wanted.insert(item.id);
         }
         self.withdraw(at, id, |item| wanted.contains(item), now_ms, out);
-    }
-}
-
-/// The verdict of a rule that the policy leaves out is that it is not selected.
-pub(super) fn select(verdicts: &mut [u8], selected: &[bool]) {
-    for (verdict, selected) in verdicts.iter_mut().zip(selected) {
-        if !selected {
-            *verdict = Verdict::NotSelected as u8;
-        }
     }
 }

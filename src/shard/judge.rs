@@ -1,0 +1,112 @@
+//! Judging one endpoint: all rules over what its rows said when they were new, or only the rules that a change can have turned.
+
+use std::sync::Arc;
+
+use super::Shard;
+use crate::fleet::Held;
+use crate::fleet::classes::ClassId;
+use crate::fleet::rows::RowId;
+use crate::judge::truth::Truth;
+use crate::judge::{Verdict, forward};
+use crate::pack::program::TableStates;
+use crate::pack::{RuleId, TermId};
+
+/// Verdicts after a change.
+pub(super) enum Judged {
+    Same,
+    All(Vec<u8>),
+}
+
+impl Shard {
+    /// Verdicts of all rules.
+    pub(super) fn judge(&mut self, held: &Held) -> Vec<u8> {
+        let states = held.tables.states();
+        let joined = self.joined(held, &states);
+        let Shard { fleet, pack, tallies, policy, .. } = self;
+        let mut verdicts = Vec::with_capacity(pack.rule_count());
+        forward::judge(pack, fleet.hits_of(held), &states, tallies, &joined, &mut verdicts);
+        select(&mut verdicts, &policy.selected);
+        verdicts
+    }
+
+    /// The verdicts of an endpoint that had those of a class, and the same tables, before these rows came or went. A rule reads nothing but
+    /// its terms, and a term answers otherwise only when a row that says something to it comes or goes: all other verdicts are as they were.
+    pub(super) fn judge_changed<'r>(&mut self, before: ClassId, held: &Held, touched: impl Iterator<Item = &'r RowId>) -> Judged {
+        // A class of an unknown pack has no verdicts.
+        if self.fleet.classes.verdicts(before).len() != self.pack.rule_count() {
+            return Judged::All(self.judge(held));
+        }
+        let rules = self.affected(touched);
+        if rules.is_empty() {
+            return Judged::Same;
+        }
+        let states = held.tables.states();
+        let joins = rules.iter().any(|r| self.pack.joined_rules().binary_search(r).is_ok());
+        let joined = if joins { self.joined(held, &states) } else { Arc::from([]) };
+        let Shard { fleet, pack, tallies, policy, .. } = self;
+        let mut terms: Vec<TermId> = rules.iter().flat_map(|r| pack.read_by(*r)).copied().collect();
+        terms.sort_unstable();
+        terms.dedup();
+        tallies.reset(pack);
+        if let Some(image) = fleet.images.get(held.image) {
+            terms.iter().flat_map(|term| image.says_to(*term, &held.minus)).for_each(|hit| tallies.add(pack, hit));
+        }
+        let own = held.plus.iter().flat_map(|r| fleet.rows.hits(*r)).filter(|hit| terms.binary_search(&hit.term).is_ok());
+        own.for_each(|hit| tallies.add(pack, *hit));
+        let old = fleet.classes.verdicts(before);
+        let selected = |rule: RuleId| policy.selected.get(rule.index()).is_none_or(|s| *s);
+        let judged = rules.into_iter().filter(|r| selected(*r)).map(|rule| (rule, tallies.judge(pack, rule, &states, &joined) as u8));
+        let turned: Vec<(RuleId, u8)> = judged.filter(|(rule, verdict)| old[rule.index()] != *verdict).collect();
+        if turned.is_empty() {
+            return Judged::Same;
+        }
+        let mut verdicts = old.to_vec();
+        turned.into_iter().for_each(|(rule, verdict)| verdicts[rule.index()] = verdict);
+        Judged::All(verdicts)
+    }
+
+    /// The rules whose verdict can turn when these rows come or go, sorted.
+    fn affected<'r>(&self, touched: impl Iterator<Item = &'r RowId>) -> Vec<RuleId> {
+        let mut rules = Vec::new();
+        let mut joined = false;
+        for row in touched {
+            rules.extend(self.fleet.rows.hits(*row).iter().flat_map(|hit| self.pack.readers(hit.term)));
+            joined |= self.fleet.rows.table(*row).is_some_and(|t| self.pack.join_tables().contains(&t));
+        }
+        if joined {
+            rules.extend(self.pack.joined_rules());
+        }
+        rules.sort_unstable();
+        rules.dedup();
+        rules
+    }
+
+    /// The answers of the endpoint-level programs. Endpoints with the same rows in the tables that those read share them.
+    fn joined(&mut self, held: &Held, states: &TableStates) -> Arc<[Truth]> {
+        /// Row sets remembered at most; then it starts over.
+        const REMEMBERED_MAX: usize = 4096;
+        let wanted = self.pack.join_tables();
+        let mut read = if wanted.is_empty() { Vec::new() } else { self.fleet.rows_of(held) };
+        read.retain(|r| self.fleet.rows.table(*r).is_some_and(|t| wanted.contains(&t)));
+        let key = (*states, read);
+        if let Some(known) = self.joins.get(&key) {
+            return known.clone();
+        }
+        let scan = self.fleet.scan_from("", &key.1, &held.tables, None, &self.limits);
+        let answers: Arc<[Truth]> = self.pack.run_joins(&scan).into();
+        if self.joins.len() >= REMEMBERED_MAX {
+            self.joins.clear();
+        }
+        self.joins.insert(key, answers.clone());
+        answers
+    }
+}
+
+/// The verdict of a rule that the policy leaves out is that it is not selected.
+pub(super) fn select(verdicts: &mut [u8], selected: &[bool]) {
+    for (verdict, selected) in verdicts.iter_mut().zip(selected) {
+        if !selected {
+            *verdict = Verdict::NotSelected as u8;
+        }
+    }
+}
