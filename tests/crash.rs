@@ -35,6 +35,14 @@ pub(crate) struct Daemon {
     pub(crate) address: SocketAddr,
 }
 
+impl Drop for Daemon {
+    /// A test that fails leaves nothing running.
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
 pub(crate) fn write_config(folder: &Path, address: SocketAddr, sink: SocketAddr) -> PathBuf {
     let rules = folder.join("pack");
     std::fs::create_dir_all(&rules).unwrap();
@@ -186,8 +194,6 @@ async fn killed_twenty_times_nothing_acked_is_lost() {
         let (_, tasks) = json(&client, Method::GET, &url, admin.trim(), Vec::new()).await.unwrap();
         assert_eq!(tasks["items"].as_array().map(Vec::len), Some(1), "one task an item: {tasks}");
     }
-    daemon.child.kill().unwrap();
-    daemon.child.wait().unwrap();
     #[expect(clippy::print_stderr, reason = "what was done, for whoever reads the log")]
     {
         eprintln!("{uploads} uploads answered, {kills} kills, {} events, {} deliveries", events.len(), receiver.count());
