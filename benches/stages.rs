@@ -122,10 +122,22 @@ pub(crate) fn run(corpus: &Corpus) {
         || each(20, |_| anchor::parse(&document)),
     );
 
+    inflated(&mut known, &variants);
+    let rows = known.rows().len();
+    println!(
+        "  fleet after this: {} endpoints, {rows} distinct rows, {} images, {} classes",
+        known.fleet.len(),
+        known.fleet.images.len(),
+        known.fleet.classes.len()
+    );
+}
+
+fn inflated(known: &mut Shard, variants: &[Vec<u8>]) {
+    let mut turn = 0u32;
     let zipped: Vec<Vec<u8>> = variants.iter().map(|v| zstd::bulk::compress(v, 3).unwrap()).collect();
     let (mut text, mut bare) = (Vec::new(), zstd::bulk::Decompressor::new().unwrap());
     let limits = Limits::default();
-    let mut out = vec![0u8; document.len() * 2];
+    let mut out = vec![0u8; variants[0].len() * 2];
     pair(
         "changed zstd upload: inflate, parse, judge, diff, encode",
         "<= 1.5x",
@@ -134,17 +146,9 @@ pub(crate) fn run(corpus: &Corpus) {
                 turn += u32::from(i == 0);
                 let body = &zipped[usize::try_from((i + turn) % 8).unwrap()];
                 inflate(Encoding::Zstd, body, &limits, &mut text).unwrap();
-                upload(&mut known, &format!("e{i}"), &text)
+                upload(known, &format!("e{i}"), &text)
             })
         },
         || each(64, |i| bare.decompress_to_buffer(&zipped[usize::try_from(i % 8).unwrap()], &mut out).unwrap()),
-    );
-
-    let rows = known.rows().len();
-    println!(
-        "  fleet after this: {} endpoints, {rows} distinct rows, {} images, {} classes",
-        known.fleet.len(),
-        known.fleet.images.len(),
-        known.fleet.classes.len()
     );
 }
