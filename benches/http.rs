@@ -66,7 +66,8 @@ pub(crate) fn run(corpus: &Corpus) {
         for number in 0..CLIENTS {
             clients.push(Client::enroll(number, address, other, secret.trim()).await);
         }
-        for load in loads(corpus) {
+        let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-') && a != "http").collect();
+        for load in loads(corpus).into_iter().filter(|l| wanted.is_empty() || wanted.iter().any(|w| l.name.contains(w.as_str()))) {
             clients = measure(load, clients).await;
         }
         drop(clients);

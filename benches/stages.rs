@@ -64,39 +64,23 @@ fn without_id(document: &[u8]) -> Vec<u8> {
 pub(crate) fn run(corpus: &Corpus) {
     let document = without_id(&corpus.document);
     let variants: Vec<Vec<u8>> = (0..8).map(|n| without_id(&corpus.drifted_document(n))).collect();
-    unknown(corpus, &document);
-    let mut known = shard(corpus, 64);
-    for i in 0..64u32 {
-        upload(&mut known, &format!("e{i}"), variant(&variants, i));
-    }
-    known_image(&mut known, &document, &variants);
-    compressed(&mut known, document.len(), &variants);
-    let rows = known.rows().len();
-    println!(
-        "  fleet after this: {} endpoints, {rows} distinct rows, {} images, {} classes",
-        known.fleet.len(),
-        known.fleet.images.len(),
-        known.fleet.classes.len()
-    );
-}
 
-fn variant(variants: &[Vec<u8>], number: u32) -> &[u8] {
-    &variants[usize::try_from(number % 8).unwrap()]
-}
-
-/// Scans that nothing, or no image, is like.
-fn unknown(corpus: &Corpus, document: &[u8]) {
     pair(
         "first upload of a fleet: every row new",
         "",
         || {
             let mut shard = shard(corpus, 1);
             let start = Instant::now();
-            upload(&mut shard, "e0", document);
+            upload(&mut shard, "e0", &document);
             start.elapsed()
         },
-        || each(20, |_| anchor::parse(document)),
+        || each(20, |_| anchor::parse(&document)),
     );
+
+    let mut known = shard(corpus, 64);
+    for i in 0..64u32 {
+        upload(&mut known, &format!("e{i}"), &variants[usize::try_from(i % 8).unwrap()]);
+    }
     let mut mixed = mixed_shard(corpus);
     pair(
         "first upload of an image never seen, rows known",
@@ -106,15 +90,12 @@ fn unknown(corpus: &Corpus, document: &[u8]) {
             mixed.apply(vec![Input::Remove { endpoint: "e3".to_owned() }], 1);
             enroll(&mut mixed, 3);
             let start = Instant::now();
-            upload(&mut mixed, "e3", document);
+            upload(&mut mixed, "e3", &document);
             start.elapsed()
         },
-        || each(20, |_| anchor::parse(document)),
+        || each(20, |_| anchor::parse(&document)),
     );
-}
 
-/// Scans of endpoints whose image is known.
-fn known_image(known: &mut Shard, document: &[u8], variants: &[Vec<u8>]) {
     let mut turn = 0u32;
     pair(
         "changed scan, judged by all rules, image known",
@@ -122,43 +103,52 @@ fn known_image(known: &mut Shard, document: &[u8], variants: &[Vec<u8>]) {
         || {
             each(64, |i| {
                 turn += u32::from(i == 0);
-                upload(known, &format!("e{i}"), variant(variants, i + turn))
+                upload(&mut known, &format!("e{i}"), &variants[usize::try_from((i + turn) % 8).unwrap()])
             })
         },
-        || each(20, |_| anchor::parse(document)),
+        || each(20, |_| anchor::parse(&document)),
     );
+
     pair(
         "the same scan again: decoded and found unchanged",
         "",
-        || each(64, |_| upload(known, "e0", document)),
-        || each(20, |_| anchor::parse(document)),
+        || each(64, |_| upload(&mut known, "e0", &document)),
+        || each(20, |_| anchor::parse(&document)),
     );
     pair(
         "the same bytes again: recognised before inflating",
         "",
-        || each(64, |_| BodyHash::of(document)),
-        || each(20, |_| anchor::parse(document)),
+        || each(64, |_| BodyHash::of(&document)),
+        || each(20, |_| anchor::parse(&document)),
+    );
+
+    inflated(&mut known, &variants);
+    let rows = known.rows().len();
+    println!(
+        "  fleet after this: {} endpoints, {rows} distinct rows, {} images, {} classes",
+        known.fleet.len(),
+        known.fleet.images.len(),
+        known.fleet.classes.len()
     );
 }
 
-/// The same as they are sent, against decompressing alone.
-fn compressed(known: &mut Shard, len: usize, variants: &[Vec<u8>]) {
+fn inflated(known: &mut Shard, variants: &[Vec<u8>]) {
+    let mut turn = 0u32;
     let zipped: Vec<Vec<u8>> = variants.iter().map(|v| zstd::bulk::compress(v, 3).unwrap()).collect();
     let (mut text, mut bare) = (Vec::new(), zstd::bulk::Decompressor::new().unwrap());
     let limits = Limits::default();
-    let mut out = vec![0u8; len * 2];
-    // Not the variants that the endpoints were left with.
-    let mut turn = 3u32;
+    let mut out = vec![0u8; variants[0].len() * 2];
     pair(
         "changed zstd upload: inflate, parse, judge, diff, encode",
         "<= 1.5x",
         || {
             each(64, |i| {
                 turn += u32::from(i == 0);
-                inflate(Encoding::Zstd, variant(&zipped, i + turn), &limits, &mut text).unwrap();
+                let body = &zipped[usize::try_from((i + turn) % 8).unwrap()];
+                inflate(Encoding::Zstd, body, &limits, &mut text).unwrap();
                 upload(known, &format!("e{i}"), &text)
             })
         },
-        || each(64, |i| bare.decompress_to_buffer(variant(&zipped, i), &mut out).unwrap()),
+        || each(64, |i| bare.decompress_to_buffer(&zipped[usize::try_from(i % 8).unwrap()], &mut out).unwrap()),
     );
 }

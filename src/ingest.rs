@@ -255,6 +255,7 @@ impl Writer {
         let mut gathered = Vec::new();
         while let Some(first) = self.jobs.blocking_recv() {
             gathered.push(first);
+            // What is queued, and no waiting for more: a window of half a millisecond while uploads are in flight did not help, see benches/README.md.
             while gathered.len() < self.limits.commit_batch
                 && let Ok(next) = self.jobs.try_recv()
             {
