@@ -18,8 +18,6 @@ pub struct Limits {
     pub row_bytes: usize,
     /// Bytes of one value (422).
     pub value_bytes: usize,
-    /// Nesting of a document (422). A scan needs 5.
-    pub depth: usize,
     /// Rows that one upload may bring which the fleet has never shown (422).
     pub new_rows: usize,
     /// Rows kept for the whole fleet (503 for uploads that bring new ones).
@@ -53,7 +51,6 @@ impl Default for Limits {
             rows: 200_000,
             row_bytes: 1 << 20,
             value_bytes: 512 << 10,
-            depth: 16,
             new_rows: 100_000,
             fleet_rows: 20_000_000,
             endpoints: 5_000_000,
@@ -79,7 +76,6 @@ impl Limits {
         at_least("inflated_bytes", self.inflated_bytes, self.body_bytes)?;
         at_least("row_bytes", self.row_bytes, self.value_bytes)?;
         at_least("inflate_ratio", self.inflate_ratio, 2)?;
-        at_least("depth", self.depth, 5)?;
         at_least("connections", self.connections, 1)?;
         at_least("uploads_in_flight", self.uploads_in_flight, 1)?;
         at_least("commit_batch", self.commit_batch, 1)?;

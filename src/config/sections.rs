@@ -244,7 +244,6 @@ fn limits(mut fields: Fields<'_>, limits: &mut Limits, problems: &mut Problems<'
         rows,
         row_bytes,
         value_bytes,
-        depth,
         new_rows,
         fleet_rows,
         endpoints,

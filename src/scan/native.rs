@@ -6,7 +6,7 @@
 //!  "tables":{"os":[{"family":"linux"}],"package":[{"name":"openssl","version":"3.0.15-1"}],"user":{"error":"permission denied"}}}
 //! ```
 //!
-//! `format` comes first. A table is a list of rows or an object with the reason why it could not be collected.
+//! A scan nests as deep as this shape and no deeper: rows are flat, and what is nested in one is refused where it begins. `format` comes first. A table is a list of rows or an object with the reason why it could not be collected.
 
 use serde::Serialize;
 

@@ -5,22 +5,12 @@ use std::cmp::Ordering;
 use super::{compare_digits, split_digits};
 
 /// A missing epoch is 0. A missing release sorts before every release, as in `rpm.vercmp`:
-/// were it equal to each of them, this would be no order (`1-1` = `1` = `1-2`). For that reading see [`compare_required`].
+/// were it equal to each of them, this would be no order (`1-1` = `1` = `1-2`).
 pub fn compare(a: &str, b: &str) -> Ordering {
     let (a, b) = (Parts::of(a), Parts::of(b));
     a.compare_version(&b).then_with(|| match (a.release, b.release) {
         (Some(x), Some(y)) => compare_part(x, y),
         (x, y) => x.is_some().cmp(&y.is_some()),
-    })
-}
-
-/// How dependencies compare: where either side names no release, releases do not count, so that `1.2-3` meets `= 1.2`.
-/// Not transitive, so not for sorting.
-pub fn compare_required(version: &str, required: &str) -> Ordering {
-    let (a, b) = (Parts::of(version), Parts::of(required));
-    a.compare_version(&b).then_with(|| match (a.release, b.release) {
-        (Some(x), Some(y)) if !x.is_empty() && !y.is_empty() => compare_part(x, y),
-        _ => Ordering::Equal,
     })
 }
 
@@ -150,13 +140,6 @@ mod tests {
         }
         assert_eq!(compare("1.0", "1.0-1"), Ordering::Less);
         assert_eq!(compare("5.14.0-362.el9", "5.14.0-427.el9"), Ordering::Less);
-    }
-
-    #[test]
-    fn a_requirement_without_a_release_is_met_by_each() {
-        assert_eq!(compare_required("1.0-3", "1.0"), Ordering::Equal);
-        assert_eq!(compare_required("1.0-3", "1.0-4"), Ordering::Less);
-        assert_eq!(compare_required("1:1.0-3", "1.0"), Ordering::Greater);
     }
 
     #[test]

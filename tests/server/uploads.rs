@@ -67,7 +67,7 @@ async fn a_change_names_its_base() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_scans_are_refused_with_a_reason() {
-    let (_home, server, key) = enrolled("[limits]\nrows = 100\ndepth = 8\n").await;
+    let (_home, server, key) = enrolled("[limits]\nrows = 100\n").await;
     let deep = format!("{}{}", "[".repeat(5000), "]".repeat(5000));
     let many: Vec<_> = (0..200).map(|i| json!({"key": format!("k{i}"), "value": "1"})).collect();
     let sysctl = |rows: &str| format!(r#"{{"format":"muster.scan/1","tables":{{"sysctl":{rows}}}}}"#);
