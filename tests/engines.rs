@@ -37,14 +37,14 @@ fn told(pack: &Pack, defined: &[Verdict], got: &[Verdict], scan: &Scan) -> Strin
 }
 
 /// A shard on a store that forgets, with a pack.
-struct Daemon {
-    shard: Shard,
-    store: MemoryStore,
-    now_ms: i64,
+pub(crate) struct Daemon {
+    pub(crate) shard: Shard,
+    pub(crate) store: MemoryStore,
+    pub(crate) now_ms: i64,
 }
 
 impl Daemon {
-    fn start(store: MemoryStore, pack: &Arc<Pack>) -> Daemon {
+    pub(crate) fn start(store: MemoryStore, pack: &Arc<Pack>) -> Daemon {
         let mut boxed: Box<dyn Store> = Box::new(store.clone());
         let old = pack.clone();
         let find = move |digest: &str| (old.digest() == digest).then_some(old);
@@ -57,18 +57,18 @@ impl Daemon {
         daemon
     }
 
-    fn apply(&mut self, input: Input) -> Reply {
+    pub(crate) fn apply(&mut self, input: Input) -> Reply {
         self.now_ms += 1000;
         let mut applied = self.shard.apply(vec![input], self.now_ms);
         self.store.commit(&applied.batch).expect("commit");
         applied.replies.remove(0).expect("a reply")
     }
 
-    fn enroll(&mut self, id: &str) {
+    pub(crate) fn enroll(&mut self, id: &str) {
         self.apply(Input::Enroll { id: id.to_owned(), hostname: id.to_owned(), labels: BTreeMap::new(), key_hash: [0; 32] });
     }
 
-    fn upload(&mut self, id: &str, document: &[u8]) -> bool {
+    pub(crate) fn upload(&mut self, id: &str, document: &[u8]) -> bool {
         let prepared = muster::ingest::prepare(&self.shard, id, document, BodyHash::of(document)).expect("prepared");
         match self.apply(Input::Upload { endpoint: id.to_owned(), prepared: Box::new(prepared) }) {
             Reply::Uploaded(u) => u.changed,

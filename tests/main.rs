@@ -10,5 +10,6 @@ mod engines;
 mod generate;
 mod receiver;
 mod server;
+mod shard;
 mod tidy;
 mod versions;
