@@ -212,6 +212,7 @@ impl Server {
         match encoding {
             Some(Encoding::Gzip) => drop(headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"))),
             Some(Encoding::Zstd) => drop(headers.insert(CONTENT_ENCODING, HeaderValue::from_static("zstd"))),
+            Some(Encoding::Bzip2) => drop(headers.insert(CONTENT_ENCODING, HeaderValue::from_static("bzip2"))),
             Some(Encoding::Identity) | None => {}
         }
         let url = format!("{}{path}", self.url);
@@ -254,6 +255,7 @@ pub fn compress(bytes: &[u8], encoding: Encoding) -> io::Result<Vec<u8>> {
             writer.write_all(bytes)?;
             writer.finish()
         }
+        Encoding::Bzip2 => Err(io::Error::new(io::ErrorKind::Unsupported, "bzip2 is read, not written")),
         // The frame says its size, so that the server inflates it at once.
         Encoding::Zstd => zstd::bulk::compress(bytes, 3),
     }

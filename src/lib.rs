@@ -14,6 +14,12 @@ pub mod version;
 // 2. What is required: written rules, compiled into a pack.
 pub mod rule;
 
+pub mod xml;
+
+pub mod oval;
+
+pub mod xccdf;
+
 pub mod pack;
 
 // 3. Verdicts, over facts that are kept once for the whole fleet.

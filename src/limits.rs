@@ -40,6 +40,16 @@ pub struct Limits {
     pub rules: usize,
     /// Bytes of one rule file.
     pub rule_bytes: usize,
+    /// Bytes of a SCAP content file after decompression.
+    pub content_bytes: usize,
+    /// How deep elements of XML may be nested.
+    pub xml_depth: usize,
+    /// Bytes of one tag or one text in XML.
+    pub xml_value_bytes: usize,
+    /// Steps that a regular expression with look-around or back-references may take on one text; past them its test is an error.
+    pub regex_steps: usize,
+    /// Values that one OVAL variable may have; past them it is an error.
+    pub variable_values: usize,
 }
 
 impl Default for Limits {
@@ -62,6 +72,11 @@ impl Default for Limits {
             outbox: 1_000_000,
             rules: 65_000,
             rule_bytes: 256 << 10,
+            content_bytes: 256 << 20,
+            xml_depth: 200,
+            xml_value_bytes: 4 << 20,
+            regex_steps: 1_000_000,
+            variable_values: 100_000,
         }
     }
 }

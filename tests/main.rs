@@ -9,6 +9,7 @@ mod disk;
 mod engines;
 mod generate;
 mod receiver;
+mod scap;
 mod server;
 mod shard;
 mod tidy;

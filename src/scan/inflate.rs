@@ -1,4 +1,4 @@
-//! Decompression of uploads: gzip and zstd, with a cap on the result and on its ratio to what was sent.
+//! Decompression of uploads and content: gzip, bzip2 and zstd, with a cap on the result and on its ratio to what was sent.
 //!
 //! `compressed bytes -> at most limits.inflated_bytes`. The only place that may name a raw decoder.
 
@@ -12,6 +12,7 @@ use crate::limits::Limits;
 pub enum Encoding {
     Identity,
     Gzip,
+    Bzip2,
     Zstd,
 }
 
@@ -21,6 +22,7 @@ impl Encoding {
         match name.trim().to_ascii_lowercase().as_str() {
             "" | "identity" => Some(Encoding::Identity),
             "gzip" | "x-gzip" => Some(Encoding::Gzip),
+            "bzip2" | "x-bzip2" => Some(Encoding::Bzip2),
             "zstd" => Some(Encoding::Zstd),
             _ => None,
         }
@@ -30,6 +32,7 @@ impl Encoding {
     pub fn sniff(bytes: &[u8]) -> Encoding {
         match bytes {
             [0x1f, 0x8b, ..] => Encoding::Gzip,
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Encoding::Bzip2,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Encoding::Zstd,
             _ => Encoding::Identity,
         }
@@ -59,6 +62,7 @@ pub fn inflate(encoding: Encoding, body: &[u8], limits: &Limits, out: &mut Vec<u
     let (name, read) = match encoding {
         Encoding::Identity => ("text", body.take(cut).read_to_end(out)),
         Encoding::Gzip => ("gzip", flate2::read::GzDecoder::new(body).take(cut).read_to_end(out)),
+        Encoding::Bzip2 => ("bzip2", bzip2::read::MultiBzDecoder::new(body).take(cut).read_to_end(out)),
         Encoding::Zstd => ("zstd", zstd(body, allowed, cut, out)),
     };
     read.map_err(|e| InflateError::Damaged(name, e))?;

@@ -1,0 +1,1 @@
+//! Evaluation: definitions, criteria, tests, states, sets over facts.

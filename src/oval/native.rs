@@ -1,0 +1,1 @@
+//! Objects resolved against the tables of a native scan.

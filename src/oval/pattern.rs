@@ -1,0 +1,1 @@
+//! The regular expressions of SCAP content (PCRE) on engines that cannot hang.

@@ -1,0 +1,1 @@
+//! `oval_definitions` XML to the model, names resolved, every problem with its place.

@@ -1,0 +1,1 @@
+//! OVAL results documents.

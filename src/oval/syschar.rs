@@ -1,0 +1,1 @@
+//! OVAL system characteristics, streamed: collected objects and items as facts.

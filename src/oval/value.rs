@@ -1,0 +1,1 @@
+//! Datatypes and operations: what was stated against what was collected.

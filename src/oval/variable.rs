@@ -1,0 +1,1 @@
+//! Variables: constant, external, local with all functions.

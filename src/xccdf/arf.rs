@@ -1,0 +1,1 @@
+//! ARF: a collection of results, read and written.

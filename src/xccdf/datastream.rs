@@ -1,0 +1,1 @@
+//! SCAP data streams: components and how they refer to each other.

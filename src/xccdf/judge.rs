@@ -1,0 +1,1 @@
+//! Rule results: platforms, checks and roles over OVAL results.

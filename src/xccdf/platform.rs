@@ -1,0 +1,1 @@
+//! Platforms: CPE names, dictionaries and the applicability language.

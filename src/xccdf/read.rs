@@ -1,0 +1,1 @@
+//! Benchmarks as published, before a profile is chosen.

@@ -1,0 +1,1 @@
+//! One profile of a benchmark: selection, values, checks.

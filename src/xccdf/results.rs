@@ -1,0 +1,1 @@
+//! XCCDF TestResult documents.

@@ -1,0 +1,1 @@
+//! Tailoring files: profiles that somebody else wrote for a benchmark.

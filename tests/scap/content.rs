@@ -1,0 +1,1 @@
+//! Real and hostile content through both parsers.

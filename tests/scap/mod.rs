@@ -1,0 +1,9 @@
+//! SCAP, held against `oscap`, `xmllint` with the published schemas, `pcre2` and real content.
+
+mod content;
+mod live;
+mod native;
+mod outputs;
+mod oval;
+mod patterns;
+mod xccdf;

@@ -1,0 +1,1 @@
+//! Result documents against the published schemas and `oscap`.

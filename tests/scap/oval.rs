@@ -1,0 +1,1 @@
+//! Evaluation against `oscap oval analyse`: crafted documents for every cell of the truth tables, and real content.

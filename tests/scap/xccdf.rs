@@ -1,0 +1,1 @@
+//! Profiles, tailoring, platforms and scores against `oscap xccdf`.
