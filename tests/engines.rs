@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use muster::judge::explain::explain;
 use muster::judge::{Verdict, forward};
 use muster::limits::Limits;
 use muster::pack::{Pack, compile};
@@ -26,7 +25,7 @@ fn compiled(bytes: &mut Bytes<'_>, rules: usize) -> Arc<Pack> {
 
 /// What the definition says of a scan, for all rules.
 fn defined(pack: &Pack, scan: &Scan) -> Vec<Verdict> {
-    pack.rules().map(|r| explain(pack.meta(r).judged(), scan).verdict).collect()
+    pack.rules().map(|r| pack.explain(r, scan, 0).verdict).collect()
 }
 
 fn told(pack: &Pack, defined: &[Verdict], got: &[Verdict], scan: &Scan) -> String {
@@ -103,7 +102,7 @@ proptest! {
         let pack = compiled(&mut bytes, 6);
         for _ in 0..4 {
             let scan = bytes.scan();
-            let (defined, got) = (defined(&pack, &scan), forward::judge_scan(&pack, &scan));
+            let (defined, got) = (defined(&pack, &scan), forward::judge_scan(&pack, &scan, 0));
             prop_assert_eq!(&got, &defined, "{}", told(&pack, &defined, &got, &scan));
         }
     }

@@ -12,9 +12,9 @@ fuzz_target!(|bytes: &[u8]| {
     let mut choices = generate::Bytes::new(bytes);
     let pack = Pack::from_bytes(compile(&[choices.pack(4)], &[])).expect("a compiled pack opens");
     let scan = choices.scan();
-    let forward = forward::judge_scan(&pack, &scan);
+    let forward = forward::judge_scan(&pack, &scan, 0);
     for (rule, got) in pack.rules().zip(forward) {
-        let defined = explain::explain(pack.meta(rule).judged(), &scan).verdict;
+        let defined = pack.explain(rule, &scan, 0).verdict;
         assert_eq!(got, defined, "rule {:?}\nscan {:?}", pack.meta(rule), scan);
     }
 });

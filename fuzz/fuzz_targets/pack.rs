@@ -23,6 +23,6 @@ fuzz_target!(|bytes: &[u8]| {
     let sum = blake3::hash(&file[64..]);
     file[32..64].copy_from_slice(sum.as_bytes());
     if let Ok(pack) = Pack::from_bytes(file) {
-        forward::judge_scan(&pack, &scan);
+        forward::judge_scan(&pack, &scan, 0);
     }
 });

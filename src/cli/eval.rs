@@ -8,7 +8,7 @@ mod read;
 use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
-use muster::judge::explain::{Explanation, explain};
+use muster::judge::explain::Explanation;
 use muster::judge::{Verdict, forward};
 use muster::limits::Limits;
 use muster::pack::RuleMeta;
@@ -17,7 +17,7 @@ use muster::scan::digest::Digest;
 use rayon::prelude::*;
 
 use super::output::{self, Format};
-use super::packs::{self, Chosen, Ready};
+use super::packs::{self, Chosen, Ready, Streams};
 use super::{Outcome, Usage};
 
 /// Judge scans against rules, without a server
@@ -30,7 +30,7 @@ use super::{Outcome, Usage};
   muster eval --rules rules/linux-server --scan scan.json --explain ssh-root-login
   muster eval --rules rules/linux-server --scan scans/*.json.zst --output json")]
 pub(crate) struct Args {
-    /// Pack folders, folders of packs, rule files or compiled packs
+    /// Pack folders, folders of packs, rule files, SCAP content or compiled packs
     #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
     rules: Vec<PathBuf>,
     /// Scans in muster.scan/1 JSON, plain, gzip or zstd; - is stdin
@@ -38,6 +38,8 @@ pub(crate) struct Args {
     scan: Vec<PathBuf>,
     #[arg(long, value_enum, default_value_t)]
     output: Format,
+    #[command(flatten)]
+    streams: Streams,
     /// Judge by this rule alone, and say why
     #[arg(long, value_name = "RULE")]
     explain: Option<String>,
@@ -64,7 +66,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         return Err(Usage("stdin (-) can be read once, it is given several times".to_owned()).into());
     }
     let limits = Limits::default();
-    let ready = packs::ready(&args.rules, &limits)?;
+    let ready = packs::ready(&args.rules, &args.streams, &limits)?;
     let rules = match &args.explain {
         Some(id) => vec![ready.find(id)?],
         None => ready.rules(),
@@ -110,7 +112,7 @@ fn progress(scans: usize) -> ProgressBar {
 }
 
 fn judge<'r>(ready: &'r Ready, rules: &[Chosen<'r>], scan: &Scan, path: &Path, all_why: bool) -> Judged<'r> {
-    let by_pack: Vec<Vec<Verdict>> = ready.packs().iter().map(|p| forward::judge_scan(p, scan)).collect();
+    let by_pack: Vec<Vec<Verdict>> = ready.packs().iter().map(|p| forward::judge_scan(p, scan, taken(scan))).collect();
     let verdict_of = |chosen: Chosen<'r>| {
         let at = ready.packs().iter().position(|p| std::ptr::eq(p, chosen.pack));
         at.and_then(|p| by_pack[p].get(chosen.rule.index()).copied()).unwrap_or(Verdict::Error)
@@ -127,7 +129,7 @@ fn judge<'r>(ready: &'r Ready, rules: &[Chosen<'r>], scan: &Scan, path: &Path, a
 fn answer<'r>(chosen: Chosen<'r>, verdict: Verdict, scan: &Scan, all_why: bool) -> Answer<'r> {
     let meta = chosen.pack.meta(chosen.rule);
     let wanted = all_why || (is_applicable(verdict) && !is_pass(verdict));
-    let why = wanted.then(|| explain(meta.judged(), scan));
+    let why = wanted.then(|| chosen.pack.explain(chosen.rule, scan, taken(scan)));
     if let Some(why) = why.as_ref().filter(|w| w.verdict != verdict) {
         output::note(format_args!(
             "bug in muster, please report it: rule {} is {verdict} compiled and {} by definition",
@@ -135,6 +137,12 @@ fn answer<'r>(chosen: Chosen<'r>, verdict: Verdict, scan: &Scan, all_why: bool) 
         ));
     }
     Answer { meta, verdict, why }
+}
+
+/// When the scan was taken, in seconds since 1970, as far as it says so.
+fn taken(scan: &Scan) -> i64 {
+    let at = scan.collected_at.as_deref().and_then(|t| t.parse::<jiff::Timestamp>().ok());
+    at.unwrap_or_else(muster::clock::now).as_second()
 }
 
 fn is_applicable(verdict: Verdict) -> bool {

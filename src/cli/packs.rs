@@ -1,4 +1,4 @@
-//! From the paths that commands are given to rules: folders, rule files, compiled packs.
+//! From the paths that commands are given to rules: folders, rule files, SCAP content, compiled packs.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use muster::limits::Limits;
-use muster::pack::{Pack, RuleId, compile, wire};
+use muster::oval::eval::Compat;
+use muster::pack::{Pack, RuleId, ScapPack, Sources as Compiled, merge, wire};
 use muster::rule::check::suggest::hint;
+use muster::rule::stream::{Stream, is_xml, read_stream};
 use muster::rule::{Code, Diagnostic, Rule, RulePack, read_folder};
 
 use super::{Usage, output};
@@ -18,16 +20,83 @@ pub(crate) struct Source {
     pub(crate) pack: RulePack,
 }
 
+/// Which part of SCAP content is meant. Written rules have no such parts.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "SCAP content")]
+pub(crate) struct Streams {
+    /// A profile, by its id or the last part of it; may be given several times. Without it: what the benchmark itself selects
+    #[arg(long, value_name = "ID")]
+    pub(crate) profile: Vec<String>,
+    /// An XCCDF tailoring file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tailoring: Option<PathBuf>,
+    /// The benchmark, where a file holds several
+    #[arg(long, value_name = "ID")]
+    pub(crate) benchmark: Option<String>,
+    /// Whose answers count where OpenSCAP departs from the specification (docs/SCAP.md)
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) compat: CompatArg,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum CompatArg {
+    #[default]
+    Specification,
+    Openscap,
+}
+
+impl Streams {
+    pub(crate) fn of(&self, content: &Path) -> Stream {
+        Stream {
+            content: content.to_owned(),
+            benchmark: self.benchmark.clone(),
+            profiles: self.profile.clone(),
+            tailoring: self.tailoring.clone(),
+            compat: self.compat(),
+        }
+    }
+
+    pub(crate) fn compat(&self) -> Compat {
+        match self.compat {
+            CompatArg::Specification => Compat::Specification,
+            CompatArg::Openscap => Compat::OpenScap,
+        }
+    }
+
+    /// The first option that only SCAP content has a use for.
+    fn given(&self) -> Option<&'static str> {
+        let given = [
+            (!self.profile.is_empty(), "--profile"),
+            (self.tailoring.is_some(), "--tailoring"),
+            (self.benchmark.is_some(), "--benchmark"),
+            (self.compat != CompatArg::Specification, "--compat"),
+        ];
+        given.into_iter().find(|(given, _)| *given).map(|(_, name)| name)
+    }
+}
+
 /// The packs that could be read, and the problems of all.
 #[derive(Default)]
 pub(crate) struct Sources {
     pub(crate) packs: Vec<Source>,
+    pub(crate) scap: Vec<ScapPack>,
     pub(crate) problems: Vec<Diagnostic>,
 }
 
 impl Sources {
     pub(crate) fn rules(&self) -> impl Iterator<Item = (&Source, &Rule)> {
         self.packs.iter().flat_map(|s| s.pack.rules.iter().map(move |r| (s, r)))
+    }
+
+    /// Of all packs, SCAP or written.
+    pub(crate) fn rule_count(&self) -> usize {
+        self.rules().count() + self.scap.iter().map(|s| s.info.rules).sum::<usize>()
+    }
+
+    /// The bytes of all that was read, compiled.
+    pub(crate) fn compile(self) -> Vec<u8> {
+        let written: Vec<RulePack> = self.packs.into_iter().map(|s| s.pack).collect();
+        merge(&Compiled { written: &written, scap: &self.scap, ..Compiled::default() })
     }
 }
 
@@ -39,18 +108,29 @@ impl Source {
 }
 
 /// Reads packs as written. Fails only where a path is not there; everything else is a problem with a place.
-pub(crate) fn read(paths: &[PathBuf], limits: &Limits) -> anyhow::Result<Sources> {
+pub(crate) fn read(paths: &[PathBuf], streams: &Streams, limits: &Limits) -> anyhow::Result<Sources> {
     let mut sources = Sources::default();
+    let mut any_stream = false;
     for path in paths {
-        std::fs::metadata(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let there = std::fs::metadata(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        if there.is_file() && is_xml(path) {
+            any_stream = true;
+            let (packs, problems) = read_stream(&streams.of(path), limits);
+            sources.problems.extend(problems);
+            sources.scap.extend(packs);
+            continue;
+        }
         for path in folders(path) {
             let (pack, problems) = read_folder(&path, limits);
             sources.problems.extend(problems);
             sources.packs.extend(pack.map(|pack| Source { path, pack }));
         }
     }
+    if let (false, Some(option)) = (any_stream, streams.given()) {
+        return Err(Usage(format!("{option} is about SCAP content, and none of the paths is such a file")).into());
+    }
     unique(&mut sources);
-    let rules = sources.rules().count();
+    let rules = sources.rule_count();
     if rules > limits.rules {
         let message = format!("{rules} rules in all packs together, over the limit of {}", limits.rules);
         let file = paths.first().map(|p| p.display().to_string()).unwrap_or_default();
@@ -129,14 +209,14 @@ impl Ready {
 }
 
 /// Reads rules to judge with. Problems of rules are told on stderr, and are an error: half a baseline is not a baseline.
-pub(crate) fn ready(paths: &[PathBuf], limits: &Limits) -> anyhow::Result<Ready> {
+pub(crate) fn ready(paths: &[PathBuf], streams: &Streams, limits: &Limits) -> anyhow::Result<Ready> {
     let (mut compiled, mut written) = (Vec::new(), Vec::new());
     for path in paths {
         if is_compiled(path)? { compiled.push(path) } else { written.push(path.clone()) }
     }
     let mut packs = Vec::new();
-    if !written.is_empty() {
-        packs.push(Pack::from_bytes(compile(&sound(&written, limits)?, &[]))?);
+    if !written.is_empty() || streams.given().is_some() {
+        packs.push(Pack::from_bytes(sound(&written, streams, limits)?.compile())?);
     }
     for path in compiled {
         packs.push(Pack::open(path).with_context(|| format!("`{}`", path.display()))?);
@@ -150,11 +230,11 @@ pub(crate) fn ready(paths: &[PathBuf], limits: &Limits) -> anyhow::Result<Ready>
 }
 
 /// Packs as written, without problems.
-pub(crate) fn sound(paths: &[PathBuf], limits: &Limits) -> anyhow::Result<Vec<RulePack>> {
-    let sources = read(paths, limits)?;
+pub(crate) fn sound(paths: &[PathBuf], streams: &Streams, limits: &Limits) -> anyhow::Result<Sources> {
+    let sources = read(paths, streams, limits)?;
     sources.problems.iter().for_each(|p| output::note(format_args!("{p}")));
     match sources.problems.len() {
-        0 => Ok(sources.packs.into_iter().map(|s| s.pack).collect()),
+        0 => Ok(sources),
         n => bail!("the rules have {n} problem(s), mend them first"),
     }
 }

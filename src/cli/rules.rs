@@ -13,11 +13,13 @@ use muster::rule::{Diagnostic, Platform};
 use serde_json::{Value, json};
 
 use super::output::{self, Format, Out};
-use super::{Outcome, packs};
+use super::packs::{self, Streams};
+use super::Outcome;
 
 /// Check, test, list, explain and compile rules
 ///
-/// A PATH is a pack's folder, a folder of packs, or one rule file. docs/RULES.md says how rules are written.
+/// A PATH is a pack's folder, a folder of packs, one rule file, or SCAP content. docs/RULES.md says how rules are written, docs/SCAP.md what
+/// of SCAP is judged.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  muster rules check rules/linux-server\n  muster rules test rules/linux-server/ssh-root-login.yaml\n  muster rules explain rules/linux-server ssh-root-login"
@@ -31,42 +33,50 @@ pub(crate) struct Args {
 enum Command {
     /// Print every problem of the rules with its place; exit code 2 if there are any
     Check {
-        /// Pack folders, folders of packs, or rule files
+        /// Pack folders, folders of packs, rule files or SCAP content
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
+        #[command(flatten)]
+        streams: Streams,
         #[arg(long, value_enum, default_value_t)]
         output: Format,
     },
     /// Run each rule's own tests, interpreted and compiled; exit code 2 if any fails
     Test {
-        /// Pack folders, folders of packs, or rule files
+        /// Pack folders, folders of packs, rule files or SCAP content
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
     },
     /// Print the rules, in the order of their ids
     List {
-        /// Pack folders, folders of packs, rule files or compiled packs
+        /// Pack folders, folders of packs, rule files, SCAP content or compiled packs
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
+        #[command(flatten)]
+        streams: Streams,
         #[arg(long, value_enum, default_value_t)]
         output: Format,
     },
     /// Print how a rule is judged: its parts, how their rows are found, what it collects; without RULE, sum up the packs
     Explain {
-        /// Pack folders, folders of packs, rule files or compiled packs; the last may be a rule's id
+        /// Pack folders, folders of packs, rule files, SCAP content or compiled packs; the last may be a rule's id
         #[arg(required = true, value_name = "PATH|RULE")]
         paths: Vec<PathBuf>,
+        #[command(flatten)]
+        streams: Streams,
         #[arg(long, value_enum, default_value_t)]
         output: Format,
     },
     /// Compile packs into one file, named after its content, and print its path
     Compile {
-        /// Pack folders, folders of packs, or rule files
+        /// Pack folders, folders of packs, rule files or SCAP content
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
         /// The folder to write to; made if it is not there
         #[arg(long, value_name = "DIR")]
         output_dir: PathBuf,
+        #[command(flatten)]
+        streams: Streams,
     },
 }
 
@@ -74,25 +84,25 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let limits = Limits::default();
     let mut out = output::stdout();
     let outcome = match args.command {
-        Command::Check { paths, output } => check(&paths, output, &limits, &mut out),
+        Command::Check { paths, streams, output } => check(&paths, &streams, output, &limits, &mut out),
         Command::Test { paths } => test::run(&paths, &limits, &mut out),
-        Command::List { paths, output } => list(&paths, output, &limits, &mut out),
-        Command::Explain { paths, output } => explain::run(&paths, output, &limits, &mut out),
-        Command::Compile { paths, output_dir } => compile(&paths, &output_dir, &limits, &mut out),
+        Command::List { paths, streams, output } => list(&paths, &streams, output, &limits, &mut out),
+        Command::Explain { paths, streams, output } => explain::run(&paths, &streams, output, &limits, &mut out),
+        Command::Compile { paths, output_dir, streams } => compile(&paths, &streams, &output_dir, &limits, &mut out),
     }?;
     out.flush()?;
     Ok(outcome)
 }
 
-fn check(paths: &[PathBuf], format: Format, limits: &Limits, out: &mut Out) -> anyhow::Result<Outcome> {
-    let sources = packs::read(paths, limits)?;
+fn check(paths: &[PathBuf], streams: &Streams, format: Format, limits: &Limits, out: &mut Out) -> anyhow::Result<Outcome> {
+    let sources = packs::read(paths, streams, limits)?;
     match format {
         Format::Json => out.json(&sources.problems.iter().map(diagnostic_json).collect::<Vec<_>>())?,
         Format::Table => {
             print_problems(&sources.problems, out)?;
             if sources.problems.is_empty() {
-                let (rules, packs) = (sources.rules().count(), sources.packs.len());
-                writeln!(out, "{} in {}, no problems", count(rules, "rule"), count(packs, "pack"))?;
+                let packs = sources.packs.len() + sources.scap.len();
+                writeln!(out, "{} in {}, no problems", count(sources.rule_count(), "rule"), count(packs, "pack"))?;
             }
         }
     }
@@ -114,8 +124,8 @@ fn diagnostic_json(d: &Diagnostic) -> Value {
     json!({"code": d.code.name(), "file": d.file, "line": d.line, "column": d.column, "message": d.message})
 }
 
-fn list(paths: &[PathBuf], format: Format, limits: &Limits, out: &mut Out) -> anyhow::Result<Outcome> {
-    let ready = packs::ready(paths, limits)?;
+fn list(paths: &[PathBuf], streams: &Streams, format: Format, limits: &Limits, out: &mut Out) -> anyhow::Result<Outcome> {
+    let ready = packs::ready(paths, streams, limits)?;
     let rules = ready.rules();
     let metas = rules.iter().map(|c| c.pack.meta(c.rule));
     match format {
@@ -155,8 +165,8 @@ fn controls(m: &RuleMeta) -> String {
     lists.collect::<Vec<_>>().join("; ")
 }
 
-fn compile(paths: &[PathBuf], folder: &Path, limits: &Limits, out: &mut Out) -> anyhow::Result<Outcome> {
-    let bytes = muster::pack::compile(&packs::sound(paths, limits)?, &[]);
+fn compile(paths: &[PathBuf], streams: &Streams, folder: &Path, limits: &Limits, out: &mut Out) -> anyhow::Result<Outcome> {
+    let bytes = packs::sound(paths, streams, limits)?.compile();
     writeln!(out, "{}", wire::write_file(folder, &bytes)?.display())?;
     Ok(Outcome::Fine)
 }

@@ -152,7 +152,7 @@ fn endpoint_id(args: &Args, hostname: Option<&str>) -> Result<String, Usage> {
 
 fn asks(rules: &[PathBuf], limits: &Limits) -> anyhow::Result<Collect> {
     let mut asks = Collect::new();
-    for pack in packs::ready(rules, limits)?.packs() {
+    for pack in packs::ready(rules, &packs::Streams::default(), limits)?.packs() {
         for (table, items) in pack.asks() {
             let all = asks.entry(table).or_default();
             all.extend(items);

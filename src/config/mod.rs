@@ -32,6 +32,8 @@ pub struct Config {
     pub data: PathBuf,
     /// `packs`: folders of rules, or compiled files; relative to the configuration's folder.
     pub packs: Vec<PathBuf>,
+    /// `[[scap]]`: SCAP content and the profiles of it that are judged.
+    pub scap: Vec<crate::rule::stream::Stream>,
     /// `exclude`: ids of rules whose verdict is `notselected`.
     pub exclude: BTreeSet<String>,
     /// `[drift]`: `for`, how long a rule must fail before sinks hear of it (`0s`), and `reopen_within`, how long after it was resolved an
@@ -101,6 +103,7 @@ impl Default for Config {
             listen: "127.0.0.1:7311".to_owned(),
             data: PathBuf::from("/var/lib/muster"),
             packs: Vec::new(),
+            scap: Vec::new(),
             exclude: BTreeSet::new(),
             drift: policy.drift,
             retention_ms: policy.retention_ms,

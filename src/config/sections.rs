@@ -12,9 +12,11 @@ use crate::client;
 use crate::event::{TYPES, subscribed};
 use crate::limits::Limits;
 use crate::notify::webhook::Secret;
+use crate::oval::eval::Compat;
 use crate::pack::Requirement;
 use crate::policy::{Baseline, Group};
 use crate::rule::check::suggest::hint;
+use crate::rule::stream::Stream;
 use crate::version::Scheme;
 
 /// A year more than anybody needs; sums with the present stay far from overflowing.
@@ -36,6 +38,9 @@ pub(super) fn root(mut fields: Fields<'_>, folder: &Path, config: &mut Config, p
     }
     let packs = fields.texts("packs", false, problems).unwrap_or_default();
     config.packs = packs.into_iter().map(|p| folder.join(p.get_ref())).collect();
+    for stream in fields.tables("scap", problems) {
+        config.scap.extend(self::stream(stream, folder, problems));
+    }
     config.exclude = fields.texts("exclude", false, problems).unwrap_or_default().into_iter().map(Spanned::into_inner).collect();
     let mut drift = fields.table("drift", problems);
     span_of_time(&mut drift, "for", &mut config.drift.hold_ms, 0, problems);
@@ -184,6 +189,18 @@ fn group(mut fields: Fields<'_>, problems: &mut Problems<'_>) -> Option<Group> {
     }
     fields.done(problems);
     Some(Group { name, endpoints, labels })
+}
+
+/// `[[scap]]`: content of others, and which of its profiles are judged.
+fn stream(mut fields: Fields<'_>, folder: &Path, problems: &mut Problems<'_>) -> Option<Stream> {
+    let content = fields.needed_text("content", problems);
+    let profiles = fields.texts("profile", true, problems).unwrap_or_default().into_iter().map(Spanned::into_inner).collect();
+    let tailoring = fields.text("tailoring", problems).map(|t| folder.join(t.get_ref()));
+    let benchmark = fields.text("benchmark", problems).map(Spanned::into_inner);
+    let compat = [("specification", Compat::Specification), ("openscap", Compat::OpenScap)];
+    let compat = one_of(&mut fields, "compat", &compat, problems).unwrap_or_default();
+    fields.done(problems);
+    Some(Stream { content: folder.join(content?.get_ref()), benchmark, profiles, tailoring, compat })
 }
 
 fn baseline(mut fields: Fields<'_>, groups: &[Group], problems: &mut Problems<'_>) -> Option<Baseline> {

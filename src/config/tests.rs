@@ -1,10 +1,15 @@
 use super::*;
+use crate::oval::eval::Compat;
 
 const FULL: &str = r#"
 listen = "0.0.0.0:80"
 data = "data"
 packs = ["rules/linux-server", "/abs/x.musterpack"]
 exclude = ["a"]
+[[scap]]
+content = "ssg-debian12-ds.xml.gz"
+profile = "cis_level2_server"
+compat = "openscap"
 [drift]
 for = "10m"
 reopen_within = "1h30m"
@@ -47,6 +52,9 @@ fn everything_is_read_and_no_secret_shown() {
     let config = parse(FULL, Path::new("/etc/muster/muster.toml")).unwrap();
     assert_eq!(config.data, Path::new("/etc/muster/data"));
     assert_eq!(config.packs, [Path::new("/etc/muster/rules/linux-server"), Path::new("/abs/x.musterpack")]);
+    let stream = &config.scap[0];
+    assert_eq!((stream.content.as_path(), stream.compat), (Path::new("/etc/muster/ssg-debian12-ds.xml.gz"), Compat::OpenScap));
+    assert_eq!(stream.profiles, ["cis_level2_server"]);
     assert_eq!(config.drift, DriftPolicy { hold_ms: 600_000, reopen_ms: 5_400_000 });
     assert!(config.refuse_again && config.limits.rows == 10 && config.log.format == LogFormat::Json);
     assert_eq!(config.sinks[0].timeout, Duration::from_secs(5));

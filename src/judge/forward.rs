@@ -5,6 +5,7 @@
 use super::Verdict;
 use super::truth::Truth;
 use crate::pack::Pack;
+use crate::pack::Joined;
 use crate::pack::predicate::Hit;
 use crate::pack::program::{TableStates, Tallies};
 use crate::scan::{Scan, TableData};
@@ -15,7 +16,7 @@ pub fn judge(
     hits: impl Iterator<Item = Hit>,
     states: &TableStates,
     tallies: &mut Tallies,
-    joined: &[Truth],
+    joined: &Joined,
     out: &mut Vec<u8>,
 ) {
     tallies.reset(pack);
@@ -25,7 +26,7 @@ pub fn judge(
 }
 
 /// The same for a parsed scan that belongs to no fleet: `muster eval`, rule tests.
-pub fn judge_scan(pack: &Pack, scan: &Scan) -> Vec<Verdict> {
+pub fn judge_scan(pack: &Pack, scan: &Scan, now_s: i64) -> Vec<Verdict> {
     let mut states = TableStates::default();
     let mut hits = Vec::new();
     for (table, data) in &scan.tables {
@@ -39,6 +40,6 @@ pub fn judge_scan(pack: &Pack, scan: &Scan) -> Vec<Verdict> {
         }
     }
     let mut verdicts = Vec::new();
-    judge(pack, hits.into_iter().flatten(), &states, &mut Tallies::default(), &pack.run_joins(scan), &mut verdicts);
+    judge(pack, hits.into_iter().flatten(), &states, &mut Tallies::default(), &pack.run_joins(scan, now_s), &mut verdicts);
     verdicts.into_iter().map(|v| Verdict::from_u8(v).unwrap_or(Verdict::Error)).collect()
 }

@@ -18,6 +18,27 @@ pub enum Flag {
     NotApplicable,
 }
 
+impl Flag {
+    pub const ALL: [Flag; 6] =
+        [Flag::Error, Flag::Complete, Flag::Incomplete, Flag::DoesNotExist, Flag::NotCollected, Flag::NotApplicable];
+
+    /// As system characteristics write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Flag::Error => "error",
+            Flag::Complete => "complete",
+            Flag::Incomplete => "incomplete",
+            Flag::DoesNotExist => "does not exist",
+            Flag::NotCollected => "not collected",
+            Flag::NotApplicable => "not applicable",
+        }
+    }
+
+    pub fn by_name(name: &str) -> Option<Flag> {
+        Flag::ALL.into_iter().find(|f| f.name() == name)
+    }
+}
+
 /// The `status` of an item or of an item's entity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Status {
@@ -28,14 +49,33 @@ pub enum Status {
     NotCollected,
 }
 
+impl Status {
+    pub const ALL: [Status; 4] = [Status::Exists, Status::DoesNotExist, Status::Error, Status::NotCollected];
+
+    /// As system characteristics write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Exists => "exists",
+            Status::DoesNotExist => "does not exist",
+            Status::Error => "error",
+            Status::NotCollected => "not collected",
+        }
+    }
+
+    pub fn by_name(name: &str) -> Option<Status> {
+        Status::ALL.into_iter().find(|s| s.name() == name)
+    }
+}
+
 /// One thing that was found. Values borrow from the upload where they can.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Item<'x> {
     /// The item's type without its ending: `textfilecontent` of `textfilecontent_item`.
     #[serde(borrow)]
     pub kind: Cow<'x, str>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub status: Status,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub entities: Vec<ItemEntity<'x>>,
 }
 
@@ -43,15 +83,22 @@ pub struct Item<'x> {
 pub struct ItemEntity<'x> {
     #[serde(borrow)]
     pub name: Cow<'x, str>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub datatype: Datatype,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub status: Status,
     /// `xsi:nil="true"`: there is none to compare.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub nil: bool,
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     pub value: Cow<'x, str>,
     /// Of a record.
-    #[serde(borrow)]
+    #[serde(borrow, default, skip_serializing_if = "Vec::is_empty")]
     pub fields: Vec<ItemEntity<'x>>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// An object as it was collected. Sets and filters have been applied to its items.

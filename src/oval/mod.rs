@@ -10,6 +10,7 @@
 //! The evaluator is generic over items: it knows field names and datatypes, never test types. Only `native` knows types, as it makes
 //! items of rows.
 
+mod check;
 pub mod eval;
 pub mod facts;
 pub mod model;
@@ -19,5 +20,6 @@ pub mod read;
 pub mod results;
 pub mod syschar;
 pub mod truth;
+pub mod uploaded;
 pub mod value;
 pub mod variable;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::code::op;
 use super::program::op as step;
 use super::wire::{self, NONE, Section, assemble};
+use super::scap::{self, ScapPack, Stored};
 use super::{Pack, PackInfo, RuleMeta, RuleRef, Term, TermId, TermKind};
 use crate::judge::Verdict;
 use crate::judge::truth::Truth;
@@ -15,7 +16,7 @@ use crate::rule::{Fix, FixState, Platform, Rule, RulePack, Severity};
 use crate::scan::table::{Extent, TableId};
 use crate::version::Scheme;
 
-mod lower;
+pub(super) mod lower;
 
 use lower::Lowered;
 
@@ -51,29 +52,49 @@ impl Requirement {
     }
 }
 
+/// Everything that goes into one compiled pack.
+#[derive(Clone, Copy, Default)]
+pub struct Sources<'s> {
+    pub written: &'s [RulePack],
+    pub scap: &'s [ScapPack],
+    /// Their rules without the requirements of their baselines.
+    pub compiled: &'s [Pack],
+    pub requirements: &'s [Requirement],
+}
+
 /// Compiles packs, and the package requirements of mandatory baselines, into one file's bytes.
 /// INVARIANT: rule ids are unique over the packs; `rule::folder` reports those that are not.
 pub fn compile(packs: &[RulePack], requirements: &[Requirement]) -> Vec<u8> {
-    merge(packs, &[], requirements)
+    merge(&Sources { written: packs, requirements, ..Sources::default() })
 }
 
-/// The same with the rules of packs that are compiled already; their requirements are left out.
-pub fn merge(packs: &[RulePack], compiled: &[Pack], requirements: &[Requirement]) -> Vec<u8> {
+/// The same of all kinds of sources.
+pub fn merge(sources: &Sources<'_>) -> Vec<u8> {
     let mut c = Compiler::default();
     let mut metas: Vec<(RuleMeta, bool)> = Vec::new();
-    for pack in packs {
+    let mut stored = Vec::new();
+    for pack in sources.written {
         metas.extend(pack.rules.iter().map(|r| (meta(pack, r), false)));
     }
-    for pack in compiled {
-        metas.extend(pack.rules().filter(|r| !pack.rule(*r).requirement).map(|r| (pack.meta(r).clone(), false)));
+    for pack in sources.compiled {
+        let before = stored.len();
+        metas.extend(pack.rules().filter(|r| !pack.rule(*r).requirement).map(|r| (pack.meta(r).moved(before), false)));
+        stored.extend(pack.scap.stored());
     }
-    metas.extend(requirements.iter().map(|r| (requirement_meta(r), true)));
+    for pack in sources.scap {
+        let own = Stored { compat: pack.compat, baseline: pack.baseline.clone() };
+        metas.extend(scap::metas(&pack.info, &own, stored.len()).into_iter().map(|m| (m, false)));
+        stored.push(own);
+    }
+    metas.extend(sources.requirements.iter().map(|r| (requirement_meta(r), true)));
     metas.sort_by(|a, b| a.0.id.cmp(&b.0.id));
     metas.dedup_by(|a, b| a.0.id == b.0.id);
     for (meta, requirement) in &metas {
         c.rule(meta, *requirement);
     }
-    let mut infos: Vec<PackInfo> = packs.iter().map(info).chain(compiled.iter().flat_map(|p| p.infos().iter().cloned())).collect();
+    scap::compile(&mut c, &stored);
+    let written = sources.written.iter().map(info).chain(sources.scap.iter().map(|p| p.info.clone()));
+    let mut infos: Vec<PackInfo> = written.chain(sources.compiled.iter().flat_map(|p| p.infos().iter().cloned())).collect();
     infos.sort_by(|a, b| a.id.cmp(&b.id));
     c.finish(&infos)
 }
@@ -106,6 +127,7 @@ fn meta(pack: &RulePack, rule: &Rule) -> RuleMeta {
         asks: rule.asks().into_iter().map(|(t, items)| (t.name().to_owned(), items)).collect(),
         applies_ir: applies(&rule.platforms, rule.when.as_ref()),
         check_ir: rule.check.clone(),
+        scap: None,
     }
 }
 
@@ -130,6 +152,7 @@ fn requirement_meta(requirement: &Requirement) -> RuleMeta {
         asks: BTreeMap::new(),
         applies_ir: Ir::Bool(true),
         check_ir: requirement.check(),
+        scap: None,
     }
 }
 
@@ -158,7 +181,7 @@ pub fn applies(platforms: &[Platform], when: Option<&Ir>) -> Ir {
 }
 
 #[derive(Default)]
-struct Compiler {
+pub(super) struct Compiler {
     strings: Vec<String>,
     string_ids: BTreeMap<String, u32>,
     terms: Vec<Term>,
@@ -168,6 +191,7 @@ struct Compiler {
     code_at: BTreeMap<Vec<u8>, u32>,
     patterns: Vec<u32>,
     joins: Vec<u32>,
+    baselines: Vec<u32>,
     rules: Vec<RuleRef>,
     index: Vec<(u32, u64, TermId)>,
     each: Vec<(u32, TermId)>,
@@ -175,7 +199,7 @@ struct Compiler {
 }
 
 impl Compiler {
-    fn string(&mut self, s: &str) -> u32 {
+    pub(super) fn string(&mut self, s: &str) -> u32 {
         if let Some(id) = self.string_ids.get(s) {
             return *id;
         }
@@ -214,7 +238,8 @@ impl Compiler {
         let mut check = Vec::new();
         self.condition(&meta.check_ir, &mut check);
         let (applies, check) = (self.place(&applies), self.place(&check));
-        self.rules.push(RuleRef { severity: meta.severity, missing: meta.missing, requirement, id, meta: text, applies, check });
+        let scap = meta.scap.as_ref().map(|s| (s.baseline, s.item));
+        self.rules.push(RuleRef { severity: meta.severity, missing: meta.missing, requirement, scap, id, meta: text, applies, check });
     }
 
     /// Lowers a condition on an endpoint to program steps.
@@ -291,7 +316,7 @@ impl Compiler {
     }
 
     /// The term that says whether an item was looked at: true, or unknown when that failed.
-    fn scope_term(&mut self, table: TableId, item: &str) -> TermId {
+    pub(super) fn scope_term(&mut self, table: TableId, item: &str) -> TermId {
         let Some(scope) = TableId::by_name("scope") else { return 0 };
         let state = scope.table().column("state").and_then(|c| u8::try_from(c).ok()).unwrap_or(0);
         let error = self.string("error");
@@ -307,12 +332,19 @@ impl Compiler {
         if let Some(id) = self.term_ids.get(&identity) {
             return *id;
         }
+        let placed = self.place(code);
+        let id = self.add_term(kind, table, key, placed, plan);
+        self.term_ids.insert(identity, id);
+        id
+    }
+
+    /// A term whatever others there are, and its entries in the indexes.
+    pub(super) fn add_term(&mut self, kind: TermKind, table: TableId, key: &[String], code: (u32, u32), plan: &lower::PlanFor) -> TermId {
         let id = TermId::try_from(self.terms.len()).unwrap_or(NONE);
         let mut keys = [NONE; 2];
         for (slot, part) in keys.iter_mut().zip(key) {
             *slot = self.string(part);
         }
-        let placed = self.place(code);
         match plan {
             lower::PlanFor::Key if key.is_empty() => self.each.push((u32::from(table.0), id)),
             lower::PlanFor::Key => {
@@ -330,9 +362,14 @@ impl Compiler {
             }
             lower::PlanFor::Each => self.each.push((u32::from(table.0), id)),
         }
-        self.terms.push(Term { kind, table, plan: plan.kind(), key: keys, code: placed });
-        self.term_ids.insert(identity, id);
+        self.terms.push(Term { kind, table, plan: plan.kind(), key: keys, code });
         id
+    }
+
+    /// A baseline as the file holds it.
+    pub(super) fn baseline(&mut self, json: &str) {
+        let string = self.string(json);
+        self.baselines.push(string);
     }
 
     fn finish(mut self, infos: &[PackInfo]) -> Vec<u8> {
@@ -366,6 +403,7 @@ impl Compiler {
         self.rules.iter().for_each(|r| wire::write_rule(r, &mut contents[Section::Rules as usize]));
         contents[Section::Joins as usize] = words(&self.joins);
         contents[Section::Info as usize] = words(&[info]);
+        contents[Section::Baselines as usize] = words(&self.baselines);
         assemble(contents)
     }
 }

@@ -14,6 +14,7 @@ mod matcher;
 pub mod predicate;
 pub mod program;
 mod reads;
+mod scap;
 mod walk;
 pub mod wire;
 
@@ -24,15 +25,15 @@ use std::sync::OnceLock;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::Verdict;
-use crate::judge::explain::{self, Judged};
-use crate::judge::truth::Truth;
+use crate::judge::explain::{self, Explanation, Judged};
 use crate::rule::ir::{Cmp, Ir};
 use crate::rule::{Fix, Platform, Severity};
 use crate::scan::Scan;
 use crate::scan::table::TableId;
 use wire::{Bytes, Section};
 
-pub use compile::{Requirement, compile, merge};
+pub use compile::{Requirement, Sources, compile, merge};
+pub use scap::{Joined, ScapPack, ScapRule};
 pub use walk::{Answer, Part, Parts};
 pub use wire::PackError;
 
@@ -60,6 +61,12 @@ pub enum TermKind {
     Count(Cmp, i64),
     /// What the predicate says of the one row with the term's key; `None` when there is none.
     Keyed,
+    /// What the items of rows add to an OVAL test ([`scap`]).
+    Test,
+    /// The result of an OVAL test by the one uploaded object that it is about.
+    Collected,
+    /// Whether a row gives an item to an OVAL object, whose tests are run for each endpoint.
+    Concerns,
 }
 
 /// How the rows that a term is about are found when a row is new. Chosen when compiled, shown by `rules explain`.
@@ -91,6 +98,8 @@ pub struct RuleRef {
     pub missing: Verdict,
     /// A requirement of a mandatory baseline: judged like a rule, not counted or shown among the rules.
     pub requirement: bool,
+    /// A rule of a SCAP profile: the baseline and the item there. It has no programs.
+    pub scap: Option<(u32, u32)>,
     id: u32,
     meta: u32,
     applies: (u32, u32),
@@ -116,11 +125,23 @@ pub struct RuleMeta {
     pub asks: BTreeMap<String, Vec<String>>,
     pub applies_ir: Ir,
     pub check_ir: Ir,
+    /// Of a rule that is not ours but of a SCAP profile.
+    #[serde(default)]
+    pub scap: Option<ScapRule>,
 }
 
 impl RuleMeta {
     pub fn judged(&self) -> Judged<'_> {
         Judged { applies: &self.applies_ir, check: &self.check_ir, missing: self.missing }
+    }
+
+    /// The same in a pack that has other baselines before its own.
+    fn moved(&self, baselines: usize) -> RuleMeta {
+        let mut meta = self.clone();
+        if let Some(scap) = &mut meta.scap {
+            scap.baseline = scap.baseline.saturating_add(u32::try_from(baselines).unwrap_or(wire::NONE));
+        }
+        meta
     }
 }
 
@@ -147,6 +168,7 @@ pub struct Pack {
     metas: Vec<OnceLock<Box<RuleMeta>>>,
     by_id: BTreeMap<String, RuleId>,
     reads: reads::Reads,
+    scap: scap::Scap,
 }
 
 impl std::fmt::Debug for Pack {
@@ -179,6 +201,7 @@ impl Pack {
             metas: Vec::new(),
             by_id: BTreeMap::new(),
             reads: reads::Reads::default(),
+            scap: scap::Scap::default(),
         };
         wire::check_contents(&pack)?;
         pack.infos = wire::parse_json(pack.string(pack.u32_at(Section::Info, 0)), "pack information")?;
@@ -191,6 +214,7 @@ impl Pack {
             pack.by_id.insert(pack.rule_id(rule).to_owned(), rule);
             pack.metas.push(OnceLock::new());
         }
+        pack.scap = scap::Scap::open(&pack)?;
         pack.reads = reads::Reads::of(&pack);
         Ok(pack)
     }
@@ -274,13 +298,36 @@ impl Pack {
 
     /// The tables that a rule reads.
     pub fn tables_of(&self, rule: RuleId) -> BTreeSet<TableId> {
+        if self.rule(rule).scap.is_some() {
+            return TableId::all().collect();
+        }
         let meta = self.meta(rule);
         meta.applies_ir.tables().into_iter().chain(meta.check_ir.tables()).collect()
     }
 
     /// Runs the endpoint-level programs: what needs several rows at once is the definition itself, run for each endpoint.
-    pub fn run_joins(&self, scan: &Scan) -> Vec<Truth> {
-        self.joins.iter().map(|join| explain::truth(join, scan)).collect()
+    /// `now_s` is when the scan was taken, seconds since 1970: some OVAL variables are differences to it.
+    pub fn run_joins(&self, scan: &Scan, now_s: i64) -> Joined {
+        let truths = self.joins.iter().map(|join| explain::truth(join, scan)).collect();
+        Joined { truths, results: self.scap.run(scan, now_s) }
+    }
+
+    /// The definition's answer for a rule over a parsed scan.
+    pub fn explain(&self, rule: RuleId, scan: &Scan, now_s: i64) -> Explanation {
+        match self.rule(rule).scap {
+            Some(place) => self.scap.explain(place, scan, now_s),
+            None => explain::explain(self.meta(rule).judged(), scan),
+        }
+    }
+
+    /// Whether a row says anything to an endpoint-level OVAL test.
+    pub fn concerns(&self, hit: &predicate::Hit) -> bool {
+        self.term(hit.term).kind == TermKind::Concerns
+    }
+
+    /// Whether some rows matter to endpoint-level OVAL tests.
+    pub fn has_endpoint_tests(&self) -> bool {
+        self.scap.has_endpoint_tests()
     }
 
     fn section(&self, section: Section) -> &[u8] {

@@ -25,7 +25,8 @@ enum Val<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Hit {
     pub term: TermId,
-    pub truth: Truth,
+    /// A [`Truth`], or what the term's kind says.
+    pub answer: u32,
 }
 
 impl Pack {
@@ -37,13 +38,16 @@ impl Pack {
             .into_iter()
             .filter_map(|id| {
                 let term = self.term(id);
+                if matches!(term.kind, TermKind::Test | TermKind::Collected | TermKind::Concerns) {
+                    return self.scap.ask(self, &term, row).map(|answer| Hit { term: id, answer });
+                }
                 let truth = self.answer(&term, row)?;
                 let matters = match term.kind {
                     TermKind::Exists | TermKind::Count(..) => truth != Truth::False,
                     TermKind::All => truth != Truth::True,
-                    TermKind::Keyed => true,
+                    _ => true,
                 };
-                matters.then_some(Hit { term: id, truth })
+                matters.then_some(Hit { term: id, answer: u32::from(truth as u8) })
             })
             .collect();
         hits.sort_unstable_by_key(|h| h.term);

@@ -1,10 +1,12 @@
 //! A rule's programs: boolean algebra over the answers of terms, for one endpoint.
 
 use super::code::Reader;
+use super::scap::{self, Joined};
 use super::{Pack, RuleId, TermId, TermKind, predicate::Hit};
 use crate::judge::Verdict;
 use crate::judge::explain::holds;
 use crate::judge::truth::{Truth, verdict};
+use crate::oval::model::OvalResult;
 use crate::scan::table::{TABLES, TableId};
 
 /// Instructions; operands follow, little-endian.
@@ -147,6 +149,8 @@ pub struct Tallies {
     tallies: Vec<Tally>,
     touched: Vec<TermId>,
     stack: Vec<Truth>,
+    /// Results of OVAL definitions of the endpoint, once they are known.
+    pub(super) definitions: Vec<Option<OvalResult>>,
 }
 
 impl Tallies {
@@ -158,25 +162,38 @@ impl Tallies {
             }
         }
         self.tallies.resize(pack.term_count(), Tally::default());
+        self.definitions.clear();
     }
 
     /// Adds what one row of the endpoint says to one term.
     pub fn add(&mut self, pack: &Pack, hit: Hit) {
         let tally = &mut self.tallies[super::wire::index(hit.term)];
         self.touched.push(hit.term);
-        match (pack.term(hit.term).kind, hit.truth) {
+        let kind = pack.term(hit.term).kind;
+        match kind {
+            TermKind::Test => return tally.decisive = scap::add(tally.decisive, hit.answer),
+            // One row; 0 is none.
+            TermKind::Collected | TermKind::Concerns => return tally.decisive = hit.answer + 1,
+            TermKind::Exists | TermKind::All | TermKind::Count(..) | TermKind::Keyed => {}
+        }
+        let truth = u8::try_from(hit.answer).ok().and_then(Truth::from_u8);
+        match (kind, truth) {
             (TermKind::Keyed, truth) => {
                 tally.decisive += 1;
-                tally.state = truth as u8;
+                tally.state = truth.unwrap_or(Truth::Error) as u8;
             }
-            (_, truth) if truth.is_abnormal() => tally.state = tally.state.max(truth as u8),
+            (_, Some(truth)) if truth.is_abnormal() => tally.state = tally.state.max(truth as u8),
             _ => tally.decisive += 1,
         }
     }
 
     /// The verdict of a rule for the endpoint whose rows were added, and whose endpoint-level programs gave `joined`.
-    pub fn judge(&mut self, pack: &Pack, rule: RuleId, states: &TableStates, joined: &[Truth]) -> Verdict {
+    pub fn judge(&mut self, pack: &Pack, rule: RuleId, states: &TableStates, joined: &Joined) -> Verdict {
         let r = pack.rule(rule);
+        if let Some(place) = r.scap {
+            return pack.scap.judge(place, self, states, joined);
+        }
+        let joined = joined.truths.as_slice();
         let applies = self.run(pack, r.applies, states, joined);
         if applies != Truth::True {
             return verdict(applies, Truth::True, r.missing);
@@ -261,7 +278,20 @@ impl Tallies {
             TermKind::All => abnormal.unwrap_or(Truth::True),
             TermKind::Count(op, n) => abnormal.unwrap_or_else(|| Truth::of(holds(op, i64::from(tally.decisive).cmp(&n)))),
             TermKind::Keyed => self.keyed(pack, id, states).unwrap_or(Truth::Missing),
+            // INVARIANT: no program names a term of SCAP; those are read by `pack::scap`.
+            TermKind::Test | TermKind::Collected | TermKind::Concerns => Truth::Error,
         }
+    }
+
+    /// What rows said to a term of SCAP: a test's counts, or a result and one more.
+    pub(super) fn said(&self, id: TermId) -> u32 {
+        self.tallies[super::wire::index(id)].decisive
+    }
+
+    /// What the one row with a term's key said.
+    pub(super) fn said_keyed(&self, id: TermId) -> Option<Truth> {
+        let tally = self.tallies[super::wire::index(id)];
+        if tally.decisive == 0 { None } else { Truth::from_u8(tally.state) }
     }
 
     /// What the row with the term's key says; `None` when there is no such row.

@@ -11,6 +11,8 @@ pub(super) struct Reads {
     rules: Lists<RuleId>,
     /// The rules that read answers of endpoint-level programs, sorted.
     joined: Vec<RuleId>,
+    /// The rules that read results of endpoint-level OVAL tests, sorted. Which rows those depend on, their terms say.
+    endpoint: Vec<RuleId>,
 }
 
 impl Reads {
@@ -23,6 +25,11 @@ impl Reads {
             let check = program::reads(pack.code(r.check), &mut terms);
             if applies || check {
                 reads.joined.push(rule);
+            }
+            if let Some(place) = r.scap
+                && pack.scap.reads(place, &mut terms)
+            {
+                reads.endpoint.push(rule);
             }
             terms.sort_unstable();
             terms.dedup();
@@ -53,6 +60,11 @@ impl Pack {
     /// The rules that read answers of endpoint-level programs, sorted.
     pub fn joined_rules(&self) -> &[RuleId] {
         &self.reads.joined
+    }
+
+    /// Whether a rule needs [`Pack::run_joins`].
+    pub fn needs_joins(&self, rule: RuleId) -> bool {
+        self.reads.joined.binary_search(&rule).is_ok() || self.reads.endpoint.binary_search(&rule).is_ok()
     }
 }
 

@@ -24,7 +24,7 @@ use crate::rule::ir::Cmp;
 use crate::scan::table::{TABLES, TableId};
 
 pub const MAGIC: &[u8; 8] = b"MUSTERPK";
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 pub(super) const HEADER: usize = 64;
 const ENTRY: usize = 24;
 /// No string.
@@ -64,9 +64,11 @@ pub enum Section {
     Joins = 9,
     /// One string: JSON of the packs.
     Info = 10,
+    /// Strings: SCAP baselines as JSON.
+    Baselines = 11,
 }
 
-pub(super) const SECTIONS: [(Section, usize); 11] = [
+pub(super) const SECTIONS: [(Section, usize); 12] = [
     (Section::Strings, 1),
     (Section::StringEnds, 4),
     (Section::Terms, TERM),
@@ -78,9 +80,10 @@ pub(super) const SECTIONS: [(Section, usize); 11] = [
     (Section::Rules, RULE),
     (Section::Joins, 4),
     (Section::Info, 4),
+    (Section::Baselines, 4),
 ];
 pub(super) const TERM: usize = 32;
-pub(super) const RULE: usize = 32;
+pub(super) const RULE: usize = 40;
 
 /// The bytes of a pack, wherever they live.
 pub enum Bytes {
@@ -229,6 +232,9 @@ pub(super) fn write_term(t: &Term, out: &mut Vec<u8>) {
         TermKind::All => (1, 0, 0),
         TermKind::Count(op, n) => (2, cmp_to_u8(op), n),
         TermKind::Keyed => (3, 0, 0),
+        TermKind::Test => (4, 0, 0),
+        TermKind::Collected => (5, 0, 0),
+        TermKind::Concerns => (6, 0, 0),
     };
     let (plan, column) = match t.plan {
         Plan::Key => (0, 0),
@@ -250,6 +256,9 @@ pub(super) fn term(section: &[u8], at: usize) -> Term {
         0 => TermKind::Exists,
         1 => TermKind::All,
         2 => TermKind::Count(cmp_from_u8(r[2]).unwrap_or(Cmp::Eq), number),
+        4 => TermKind::Test,
+        5 => TermKind::Collected,
+        6 => TermKind::Concerns,
         _ => TermKind::Keyed,
     };
     let plan = match r[3] {
@@ -261,12 +270,15 @@ pub(super) fn term(section: &[u8], at: usize) -> Term {
     Term { kind, table: TableId(r[1]), plan, key: [u32_at(r, 8), u32_at(r, 12)], code: (u32_at(r, 16), u32_at(r, 20)) }
 }
 
-/// Rule record: id, meta u32; applies, check offset and length u32; severity, missing, flags u8; 5 spare.
+/// Rule record: id, meta u32; applies, check offset and length u32; severity, missing, flags u8; 5 spare; SCAP baseline, item u32.
 pub(super) fn write_rule(r: &RuleRef, out: &mut Vec<u8>) {
     for word in [r.id, r.meta, r.applies.0, r.applies.1, r.check.0, r.check.1] {
         out.extend_from_slice(&word.to_le_bytes());
     }
     out.extend_from_slice(&[r.severity as u8, r.missing as u8, u8::from(r.requirement), 0, 0, 0, 0, 0]);
+    let (baseline, item) = r.scap.unwrap_or((NONE, NONE));
+    out.extend_from_slice(&baseline.to_le_bytes());
+    out.extend_from_slice(&item.to_le_bytes());
 }
 
 pub(super) fn rule(section: &[u8], at: usize) -> RuleRef {
@@ -279,6 +291,7 @@ pub(super) fn rule(section: &[u8], at: usize) -> RuleRef {
         severity: Severity::ALL.get(usize::from(r[24])).copied().unwrap_or(Severity::Info),
         missing: Verdict::from_u8(r[25]).unwrap_or(Verdict::Unknown),
         requirement: r[26] & 1 == 1,
+        scap: Some((u32_at(r, 32), u32_at(r, 36))).filter(|(baseline, _)| *baseline != NONE),
     }
 }
 
@@ -294,7 +307,7 @@ pub(super) fn check_contents(pack: &Pack) -> Result<(), PackError> {
     if pack.rule_count() > usize::from(u16::MAX) || pack.count(Section::Info) != 1 {
         return damaged("a section's size".to_owned());
     }
-    for section in [Section::Patterns, Section::Joins, Section::Info] {
+    for section in [Section::Patterns, Section::Joins, Section::Info, Section::Baselines] {
         if !(0..pack.count(section)).all(|i| is_string(pack.u32_at(section, i))) {
             return damaged(format!("{section:?} names no string"));
         }
@@ -304,14 +317,19 @@ pub(super) fn check_contents(pack: &Pack) -> Result<(), PackError> {
     let bounds = code::Bounds { strings, patterns: pack.count(Section::Patterns) };
     for i in 0..pack.term_count() {
         let record = &pack.section(Section::Terms)[i * TERM..(i + 1) * TERM];
-        if record[0] > 3 || record[2] > 5 || record[3] > 3 || usize::from(record[1]) >= TABLES.len() {
+        if record[0] > 6 || record[2] > 5 || record[3] > 3 || usize::from(record[1]) >= TABLES.len() {
             return damaged(format!("term {i}"));
         }
         let term = term(pack.section(Section::Terms), i);
         let keys = term.key.iter().filter(|k| **k != NONE).count();
-        let keyed = term.kind == TermKind::Keyed;
-        if !in_code(term.code) || !term.key.iter().all(|k| *k == NONE || is_string(*k)) || (keyed && keys != term.table.table().key) {
+        let keyed = matches!(term.kind, TermKind::Keyed | TermKind::Collected);
+        // The code of SCAP's terms is a place in a baseline, which is checked when those are opened.
+        let own = matches!(term.kind, TermKind::Test | TermKind::Collected | TermKind::Concerns);
+        if (!own && !in_code(term.code)) || !term.key.iter().all(|k| *k == NONE || is_string(*k)) || (keyed && keys != term.table.table().key) {
             return damaged(format!("term {i}"));
+        }
+        if own {
+            continue;
         }
         code::check(pack.code(term.code), term.table, &bounds).map_err(|e| PackError::Damaged(format!("term {i}: {e}")))?;
     }

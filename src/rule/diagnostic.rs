@@ -29,10 +29,12 @@ pub enum Code {
     Value,
     /// Something over a limit of `limits.rs`.
     Limit,
+    /// SCAP content that is not what the specifications say, or a profile that it does not have.
+    Scap,
 }
 
 impl Code {
-    pub const ALL: [Code; 12] = [
+    pub const ALL: [Code; 13] = [
         Code::Unreadable,
         Code::Yaml,
         Code::Id,
@@ -45,6 +47,7 @@ impl Code {
         Code::Test,
         Code::Value,
         Code::Limit,
+        Code::Scap,
     ];
 
     pub fn name(self) -> &'static str {
@@ -61,6 +64,7 @@ impl Code {
             Code::Test => "R030",
             Code::Value => "R040",
             Code::Limit => "R050",
+            Code::Scap => "R060",
         }
     }
 }

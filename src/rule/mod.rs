@@ -9,6 +9,7 @@ pub mod folder;
 pub mod ir;
 pub mod pattern;
 mod show;
+pub mod stream;
 pub mod yaml;
 
 pub use diagnostic::{Code, Diagnostic};

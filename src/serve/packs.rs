@@ -1,11 +1,12 @@
 //! The packs of a configuration: `folders and compiled files -> one compiled pack`, every problem at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::pack::{Pack, merge, wire};
+use crate::pack::{Pack, ScapPack, Sources, merge, wire};
+use crate::rule::stream::read_stream;
 use crate::rule::{RulePack, read_folder};
 
 /// Where compiled packs lie in the data folder.
@@ -27,8 +28,18 @@ pub fn build(config: &Config) -> Result<Vec<u8>, Vec<String>> {
         packs.extend(pack);
         problems.extend(diagnostics.iter().map(ToString::to_string));
     }
-    problems.extend(clashes(&packs, &compiled));
-    let rules = packs.iter().map(|p| p.rules.len()).chain(compiled.iter().map(Pack::rule_count)).sum::<usize>();
+    let mut scap: Vec<ScapPack> = Vec::new();
+    for stream in &config.scap {
+        let (baselines, diagnostics) = read_stream(stream, &config.limits);
+        problems.extend(diagnostics.iter().map(ToString::to_string));
+        for note in baselines.iter().flat_map(|b| &b.baseline.notes) {
+            tracing::info!(content = %stream.content.display(), note, "SCAP content that cannot be evaluated in full");
+        }
+        scap.extend(baselines);
+    }
+    problems.extend(clashes(&packs, &scap, &compiled));
+    let written = packs.iter().map(|p| p.rules.len()).chain(scap.iter().map(|s| s.info.rules));
+    let rules = written.chain(compiled.iter().map(Pack::rule_count)).sum::<usize>();
     let requirements = config.policy().requirements();
     if rules + requirements.len() > config.limits.rules {
         problems.push(format!(
@@ -37,12 +48,16 @@ pub fn build(config: &Config) -> Result<Vec<u8>, Vec<String>> {
             config.limits.rules
         ));
     }
-    if problems.is_empty() { Ok(merge(&packs, &compiled, &requirements)) } else { Err(problems) }
+    if problems.is_empty() { Ok(merge(&Sources { written: &packs, scap: &scap, compiled: &compiled, requirements: &requirements })) } else { Err(problems) }
 }
 
 /// Rules and packs that are there twice: which of them counts must not be chance.
-fn clashes(packs: &[RulePack], compiled: &[Pack]) -> Vec<String> {
+fn clashes(packs: &[RulePack], scap: &[ScapPack], compiled: &[Pack]) -> Vec<String> {
     let mut problems = Vec::new();
+    let mut profiles = BTreeSet::new();
+    for pack in scap.iter().filter(|p| !profiles.insert(&p.info.id)) {
+        problems.push(format!("the profile `{}` is judged twice; give it once", pack.info.id));
+    }
     let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
     let written = packs.iter().flat_map(|p| p.rules.iter().map(|r| (r.id.as_str(), p.id.as_str())));
     let metas = compiled.iter().flat_map(|p| p.rules().filter(|r| !p.rule(*r).requirement).map(|r| p.meta(r)));

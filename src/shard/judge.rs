@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use super::Shard;
-use crate::fleet::Held;
+use crate::fleet::{Fleet, Held};
 use crate::fleet::classes::ClassId;
 use crate::fleet::rows::RowId;
-use crate::judge::truth::Truth;
 use crate::judge::{Verdict, forward};
 use crate::pack::program::TableStates;
-use crate::pack::{RuleId, TermId};
+use crate::pack::{Joined, Pack, RuleId, TermId};
+use crate::scan::table::TableId;
 
 /// Verdicts after a change.
 pub(super) enum Judged {
@@ -41,8 +41,8 @@ impl Shard {
             return Judged::Same;
         }
         let states = held.tables.states();
-        let joins = rules.iter().any(|r| self.pack.joined_rules().binary_search(r).is_ok());
-        let joined = if joins { self.joined(held, &states) } else { Arc::from([]) };
+        let joins = rules.iter().any(|r| self.pack.needs_joins(*r));
+        let joined = if joins { self.joined(held, &states) } else { Arc::default() };
         let Shard { fleet, pack, tallies, policy, .. } = self;
         let mut terms: Vec<TermId> = rules.iter().flat_map(|r| pack.read_by(*r)).copied().collect();
         terms.sort_unstable();
@@ -81,25 +81,43 @@ impl Shard {
         rules
     }
 
-    /// The answers of the endpoint-level programs. Endpoints with the same rows in the tables that those read share them.
-    fn joined(&mut self, held: &Held, states: &TableStates) -> Arc<[Truth]> {
+    /// What the endpoint-level parts of the pack say. Endpoints with the same rows of those that they read share it.
+    fn joined(&mut self, held: &Held, states: &TableStates) -> Arc<Joined> {
         /// Row sets remembered at most; then it starts over.
         const REMEMBERED_MAX: usize = 4096;
-        let wanted = self.pack.join_tables();
-        let mut read = if wanted.is_empty() { Vec::new() } else { self.fleet.rows_of(held) };
-        read.retain(|r| self.fleet.rows.table(*r).is_some_and(|t| wanted.contains(&t)));
-        let key = (*states, read);
+        let read = joined_rows(&self.fleet, &self.pack, held);
+        // Variables that are differences to the time of the scan count in seconds, and conditions on them in days.
+        let day = if self.pack.has_endpoint_tests() { held.received_ms.div_euclid(DAY_MS) } else { 0 };
+        let key = (*states, day, read);
         if let Some(known) = self.joins.get(&key) {
             return known.clone();
         }
-        let scan = self.fleet.scan_from("", &key.1, &held.tables, None, &self.limits);
-        let answers: Arc<[Truth]> = self.pack.run_joins(&scan).into();
+        let scan = self.fleet.scan_from("", &key.2, &held.tables, None, &self.limits);
+        let answers = Arc::new(self.pack.run_joins(&scan, day * (DAY_MS / 1000)));
         if self.joins.len() >= REMEMBERED_MAX {
             self.joins.clear();
         }
         self.joins.insert(key, answers.clone());
         answers
     }
+}
+
+pub(super) const DAY_MS: i64 = 24 * 3_600_000;
+
+/// The rows of an endpoint that endpoint-level parts of a pack read: those of the tables that programs join, those that concern OVAL
+/// tests, and what was looked at.
+pub(super) fn joined_rows(fleet: &Fleet, pack: &Pack, held: &Held) -> Vec<RowId> {
+    let (wanted, tests) = (pack.join_tables(), pack.has_endpoint_tests());
+    if wanted.is_empty() && !tests {
+        return Vec::new();
+    }
+    let scope = TableId::by_name("scope");
+    let mut rows = fleet.rows_of(held);
+    rows.retain(|row| {
+        let joins = fleet.rows.table(*row).is_some_and(|t| wanted.contains(&t) || (tests && Some(t) == scope));
+        joins || (tests && fleet.rows.hits(*row).iter().any(|hit| pack.concerns(hit)))
+    });
+    rows
 }
 
 /// The verdict of a rule that the policy leaves out is that it is not selected.

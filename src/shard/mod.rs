@@ -161,7 +161,7 @@ pub struct Shard {
     stored_policy: Option<String>,
     tallies: Tallies,
     /// Answers of endpoint-level programs by what they read. Forgotten when ids or programs change their meaning.
-    joins: HashMap<(TableStates, Vec<RowId>), Arc<[Truth]>>,
+    joins: HashMap<(TableStates, i64, Vec<RowId>), Arc<Joined>>,
     live: Vec<Live>,
     pub totals: Totals,
 }

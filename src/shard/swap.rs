@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde_json::json;
 
-use super::judge::select;
+use super::judge::{DAY_MS, joined_rows, select};
 use super::{Applied, Of, Shard};
 use crate::drift::{Cause, Change, Episode, Stand, stand};
 use crate::fleet::{EndpointId, Fleet, Held};
@@ -153,8 +153,9 @@ fn judge_all(fleet: &Fleet, pack: &Pack, policy: &Resolved, limits: &Limits) -> 
     let held: Vec<(EndpointId, &Held)> = fleet.iter().filter_map(|(at, e)| Some((at, e.held.as_ref()?))).collect();
     held.into_par_iter()
         .map_init(Tallies::default, |tallies, (at, held)| {
-            let rows = if pack.join_tables().is_empty() { Vec::new() } else { fleet.rows_of(held) };
-            let joined = pack.run_joins(&fleet.scan_from("", &rows, &held.tables, Some(pack.join_tables()), limits));
+            let rows = joined_rows(fleet, pack, held);
+            let day = held.received_ms.div_euclid(DAY_MS);
+            let joined = pack.run_joins(&fleet.scan_from("", &rows, &held.tables, None, limits), day * (DAY_MS / 1000));
             let mut verdicts = Vec::new();
             forward::judge(pack, fleet.hits_of(held), &held.tables.states(), tallies, &joined, &mut verdicts);
             select(&mut verdicts, &policy.selected);

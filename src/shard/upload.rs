@@ -8,7 +8,7 @@ use foldhash::quality::RandomState;
 use serde::Serialize;
 use serde_json::json;
 
-use super::judge::Judged;
+use super::judge::{DAY_MS, Judged};
 use super::{Applied, Body, Refusal, Shard};
 use crate::deploy::Observation as Seen;
 use crate::drift::{self, Cause, Flip, Stand, stand};
@@ -17,7 +17,7 @@ use crate::fleet::image::{ImageId, Way, difference, is_near, turn};
 use crate::fleet::rows::RowId;
 use crate::fleet::{EndpointId, Held, Tables};
 use crate::judge::Verdict;
-use crate::judge::explain::{Explanation, explain};
+use crate::judge::explain::Explanation;
 use crate::pack::RuleId;
 use crate::pack::predicate::Hit;
 use crate::scan::digest::Digest;
@@ -380,7 +380,7 @@ impl Shard {
         let held = self.fleet.get(at)?.held.as_ref()?;
         let wanted = self.pack.tables_of(rule);
         let scan = self.fleet.scan_from("", &self.fleet.rows_of(held), &held.tables, Some(&wanted), &self.limits);
-        Some(explain(self.pack.meta(rule).judged(), &scan))
+        Some(self.pack.explain(rule, &scan, held.received_ms.div_euclid(DAY_MS) * (DAY_MS / 1000)))
     }
 
     /// What the baselines of an endpoint's groups require, held against its verdicts.

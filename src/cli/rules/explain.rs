@@ -11,16 +11,16 @@ use muster::rule::ir::Ir;
 use serde_json::{Value, json};
 
 use super::super::output::{Format, Out};
-use super::super::packs::{self, Chosen, Ready};
+use super::super::packs::{self, Chosen, Ready, Streams};
 use super::{Outcome, controls, meta_json, platforms};
 
-pub(super) fn run(paths: &[PathBuf], format: Format, limits: &Limits, out: &mut Out) -> anyhow::Result<Outcome> {
+pub(super) fn run(paths: &[PathBuf], streams: &Streams, format: Format, limits: &Limits, out: &mut Out) -> anyhow::Result<Outcome> {
     // The last argument is a rule if nothing has that name: `explain rules/linux-server ssh-root-login`.
     let (paths, rule) = match paths {
         [packs @ .., last] if !packs.is_empty() && !last.exists() => (packs, last.to_str()),
         paths => (paths, None),
     };
-    let ready = packs::ready(paths, limits)?;
+    let ready = packs::ready(paths, streams, limits)?;
     match (rule, format) {
         (Some(rule), Format::Table) => print_rule(ready.find(rule)?, out)?,
         (Some(rule), Format::Json) => out.json(&rule_json(ready.find(rule)?))?,
@@ -57,6 +57,9 @@ fn kind_name(kind: TermKind) -> &'static str {
         TermKind::Exists => "exists",
         TermKind::All => "all",
         TermKind::Count(..) => "count",
+        TermKind::Test => "test",
+        TermKind::Collected => "collected",
+        TermKind::Concerns => "concerns",
         TermKind::Keyed => "keyed",
     }
 }

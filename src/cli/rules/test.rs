@@ -17,7 +17,7 @@ use super::super::packs::{self, Source};
 use super::{Outcome, count, print_problems};
 
 pub(super) fn run(paths: &[PathBuf], limits: &Limits, out: &mut Out) -> anyhow::Result<Outcome> {
-    let sources = packs::read(paths, limits)?;
+    let sources = packs::read(paths, &packs::Streams::default(), limits)?;
     if !sources.problems.is_empty() {
         print_problems(&sources.problems, out)?;
         return Ok(Outcome::NotCompliant);
@@ -48,7 +48,7 @@ fn of_rule<'a>(source: &'a Source, rule: &'a Rule, pack: &'a Pack) -> impl Itera
 }
 
 fn compiled(pack: &Pack, rule: &Rule, test: &RuleTest) -> Option<Verdict> {
-    let verdicts = forward::judge_scan(pack, &test.scan);
+    let verdicts = forward::judge_scan(pack, &test.scan, 0);
     pack.find(&rule.id).and_then(|id| verdicts.get(id.index()).copied())
 }
 

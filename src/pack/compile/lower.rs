@@ -23,7 +23,7 @@ pub(super) struct Lowered {
 
 /// A plan with what its index needs.
 #[derive(Clone, Debug)]
-pub(super) enum PlanFor {
+pub(in crate::pack) enum PlanFor {
     Key,
     Equal(u8, Vec<String>),
     Literal(u8, String),

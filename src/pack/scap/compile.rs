@@ -1,0 +1,260 @@
+//! A baseline to a pack's rules and terms: `items -> RuleMeta`, `tests -> terms with the plans that find their rows`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{ScapRule, Stored, code};
+use crate::judge::Verdict;
+use crate::oval::eval::Prepared;
+use crate::oval::model::{Content, Criteria, DefinitionId, Node, ObjectId, TestId};
+use crate::oval::native::{self, Plan, Select};
+use crate::pack::compile::Compiler;
+use crate::pack::compile::lower::PlanFor;
+use crate::pack::{PackInfo, RuleMeta, TermKind};
+use crate::rule::ir::Ir;
+use crate::rule::stream::short;
+use crate::rule::{Collect, Severity};
+use crate::scan::table::TableId;
+use crate::xccdf::judge::Judge;
+use crate::xccdf::model::{Check, ComplexOperator, Item, RuleBody, RuleSeverity};
+
+/// The rules of a baseline as a pack tells them. Ids carry the profile, as one rule may stand in several with other values.
+pub(in crate::pack) fn metas(info: &PackInfo, stored: &Stored, number: usize) -> Vec<RuleMeta> {
+    let baseline = &stored.baseline;
+    let judge = stored.judge();
+    let profile = short(&baseline.profile_id, "_profile_");
+    let rules = baseline.items.iter().enumerate().filter(|(_, item)| item.selected);
+    let one = |(at, item): (usize, &Item)| {
+        let body = item.rule.as_ref()?;
+        let (number, at) = (u32::try_from(number).ok()?, u32::try_from(at).ok()?);
+        let suffix = if profile.is_empty() { String::new() } else { format!("@{profile}") };
+        Some(RuleMeta {
+            id: format!("{}{suffix}", item.id),
+            pack: info.id.clone(),
+            title: item.title.clone(),
+            severity: severity(body.severity),
+            platforms: Vec::new(),
+            controls: controls(body),
+            rationale: if body.rationale.is_empty() { item.description.clone() } else { body.rationale.clone() },
+            remediation: remediation(body),
+            fix: None,
+            when: None,
+            check: body.check.as_ref().map(check_text).unwrap_or_default(),
+            missing: Verdict::NotChecked,
+            asks: asks(&judge, at).into_iter().map(|(table, items)| (table.name().to_owned(), items)).collect(),
+            applies_ir: Ir::Bool(true),
+            check_ir: Ir::Bool(true),
+            scap: Some(ScapRule {
+                baseline: number,
+                item: at,
+                benchmark: baseline.benchmark_id.clone(),
+                profile: baseline.profile_id.clone(),
+                rule: item.id.clone(),
+                idents: body.idents.clone(),
+            }),
+        })
+    };
+    rules.filter_map(one).collect()
+}
+
+/// XCCDF knows no critical, and an unknown one is nobody's word that it matters little.
+fn severity(of: RuleSeverity) -> Severity {
+    match of {
+        RuleSeverity::Info => Severity::Info,
+        RuleSeverity::Low => Severity::Low,
+        RuleSeverity::Medium | RuleSeverity::Unknown => Severity::Medium,
+        RuleSeverity::High => Severity::High,
+    }
+}
+
+/// References and idents under the names that our own rules use, where the publisher is known; else under the publisher's address.
+fn controls(body: &RuleBody) -> BTreeMap<String, Vec<String>> {
+    const KNOWN: [(&str, &str); 12] = [
+        ("cisecurity.org/controls", "cis-controls"),
+        ("cisecurity.org", "cis"),
+        ("800-53", "nist-800-53"),
+        ("800-171", "nist-800-171"),
+        ("nistspecialpublication800-53", "nist-800-53"),
+        ("cce.mitre.org", "cce"),
+        ("ncp.nist.gov/cce", "cce"),
+        ("stigs/srg", "stig-srg"),
+        ("stigs", "stig"),
+        ("cyber.mil/cci", "cci"),
+        ("pcisecuritystandards", "pci-dss"),
+        ("ssi.gouv.fr", "anssi"),
+    ];
+    let name = |system: &str| {
+        let lower = system.to_ascii_lowercase();
+        KNOWN.iter().find(|(part, _)| lower.contains(part)).map_or_else(|| system.to_owned(), |(_, name)| (*name).to_owned())
+    };
+    let mut out: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (system, value) in body.references.iter().chain(&body.idents) {
+        if !value.is_empty() {
+            out.entry(name(system)).or_default().push(value.clone());
+        }
+    }
+    out.values_mut().for_each(|values| {
+        values.sort();
+        values.dedup();
+    });
+    out
+}
+
+/// What a person reads first: the text for people, else the script.
+fn remediation(body: &RuleBody) -> String {
+    if !body.fixtext.is_empty() {
+        return body.fixtext.clone();
+    }
+    let shell = body.fixes.iter().find(|f| f.system.ends_with(":sh"));
+    shell.or(body.fixes.first()).map(|f| f.text.trim().to_owned()).unwrap_or_default()
+}
+
+fn check_text(check: &Check) -> String {
+    match check {
+        Check::Complex { operator, negate, of } => {
+            let word = if *operator == ComplexOperator::And { " && " } else { " || " };
+            let parts = of.iter().map(check_text).collect::<Vec<_>>().join(word);
+            if *negate { format!("!({parts})") } else { format!("({parts})") }
+        }
+        Check::Definition { definition, negate, .. } => format!("{}{definition}", if *negate { "!" } else { "" }),
+        Check::Document { reference, negate, .. } => format!("{}{}", if *negate { "!" } else { "" }, reference.href),
+        Check::Unsupported { system, why, .. } => format!("{system}: {why}"),
+    }
+}
+
+/// What one rule needs to have collected: for its checks and its platforms.
+fn asks(judge: &Judge, item: u32) -> Collect {
+    let mut out = Collect::new();
+    for (instance, definitions) in reached(judge, std::iter::once(item)) {
+        let Some(prepared) = judge.prepared(instance) else { continue };
+        for (table, items) in native::asks(prepared, definitions.into_iter()) {
+            out.entry(table).or_default().extend(items);
+        }
+    }
+    out.values_mut().for_each(|items| {
+        items.sort();
+        items.dedup();
+    });
+    out
+}
+
+/// The definitions that items refer to, by instance.
+pub(super) fn reached(judge: &Judge, items: impl Iterator<Item = u32>) -> BTreeMap<u32, BTreeSet<DefinitionId>> {
+    let mut out: BTreeMap<u32, BTreeSet<DefinitionId>> = BTreeMap::new();
+    for item in items {
+        for (instance, definition) in judge.definitions_of(item) {
+            out.entry(instance).or_default().insert(definition);
+        }
+    }
+    out
+}
+
+/// All tests that definitions come to, extended ones included.
+pub(super) fn tests_of(content: &Content, definitions: impl IntoIterator<Item = DefinitionId>) -> BTreeSet<TestId> {
+    fn walk(criteria: &Criteria, tests: &mut BTreeSet<TestId>, next: &mut Vec<DefinitionId>) {
+        for node in &criteria.children {
+            match node {
+                Node::Criteria(inner) => walk(inner, tests, next),
+                Node::Test { test, .. } => {
+                    tests.insert(*test);
+                }
+                Node::Extend { definition, .. } => next.push(*definition),
+            }
+        }
+    }
+    let mut next: Vec<DefinitionId> = definitions.into_iter().collect();
+    let (mut seen, mut tests) = (BTreeSet::new(), BTreeSet::new());
+    while let Some(definition) = next.pop() {
+        let criteria = content.definitions.get(definition.index()).and_then(|d| d.criteria.as_ref());
+        if let (true, Some(criteria)) = (seen.insert(definition), criteria) {
+            walk(criteria, &mut tests, &mut next);
+        }
+    }
+    tests
+}
+
+/// The terms of all baselines.
+pub(in crate::pack) fn compile(c: &mut Compiler, stored: &[Stored]) {
+    for (number, one) in stored.iter().enumerate() {
+        c.baseline(&serde_json::to_string(one).unwrap_or_default());
+        let judge = one.judge();
+        for (instance, tests) in tests_by_instance(&judge) {
+            let Some(prepared) = judge.prepared(instance) else { continue };
+            let mut concerned = BTreeSet::new();
+            for test in tests {
+                match row_level(prepared, test) {
+                    Some((object, wanted)) => {
+                        let place = code(number, instance, test.0);
+                        let id = &*prepared.content().objects[object.index()].id;
+                        c.add_term(TermKind::Collected, uploaded_table(), &[id.to_owned()], place, &PlanFor::Key);
+                        if let Some((table, plan, key)) = wanted {
+                            c.add_term(TermKind::Test, table, &key, place, &plan);
+                            for (table, item) in native::asks_of(prepared, object) {
+                                c.scope_term(table, &item);
+                            }
+                        }
+                    }
+                    None => concerned.extend(prepared.object_dependencies(test)),
+                }
+            }
+            for object in concerned {
+                let place = code(number, instance, object.0);
+                let id = &*prepared.content().objects[object.index()].id;
+                c.add_term(TermKind::Concerns, uploaded_table(), &[id.to_owned()], place, &PlanFor::Key);
+                for (table, plan, key) in rows_of(prepared, object) {
+                    c.add_term(TermKind::Concerns, table, &key, place, &plan);
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn uploaded_table() -> TableId {
+    TableId::by_name("oval_object").unwrap_or(TableId(0))
+}
+
+pub(super) fn tests_by_instance(judge: &Judge) -> BTreeMap<u32, BTreeSet<TestId>> {
+    let selected = (0..).zip(&judge.baseline().items).filter(|(_, i)| i.selected && i.rule.is_some()).map(|(at, _)| at);
+    let reached = reached(judge, selected);
+    let tests = |instance: u32, definitions| Some(tests_of(judge.prepared(instance)?.content(), definitions));
+    reached.into_iter().map(|(instance, definitions)| (instance, tests(instance, definitions).unwrap_or_default())).collect()
+}
+
+/// The object of a test that rows answer one by one, and how rows of our own tables are found for it, if they can be.
+pub(super) type RowLevel = (ObjectId, Option<(TableId, PlanFor, Vec<String>)>);
+
+pub(super) fn row_level(prepared: &Prepared, test: TestId) -> Option<RowLevel> {
+    let object = prepared.content().tests.get(test.index())?.object?;
+    if !prepared.is_row_level(test) {
+        return None;
+    }
+    match native::plan(prepared, object) {
+        Plan::Rows { table, select } => Some((object, Some((table, plan_for(&select), key_of(&select))))),
+        Plan::Unsupported { .. } => Some((object, None)),
+        Plan::Variable | Plan::PerEndpoint { .. } => None,
+    }
+}
+
+/// The tables whose rows may give an object items, and how they are found.
+fn rows_of(prepared: &Prepared, object: ObjectId) -> Vec<(TableId, PlanFor, Vec<String>)> {
+    match native::plan(prepared, object) {
+        Plan::Rows { table, select } => vec![(table, plan_for(&select), key_of(&select))],
+        Plan::PerEndpoint { tables, .. } => tables.into_iter().map(|table| (table, PlanFor::Each, Vec::new())).collect(),
+        Plan::Variable | Plan::Unsupported { .. } => Vec::new(),
+    }
+}
+
+fn plan_for(select: &Select) -> PlanFor {
+    match select {
+        Select::Key(_) => PlanFor::Key,
+        Select::Equal { column, values } => PlanFor::Equal(*column, values.clone()),
+        Select::Each => PlanFor::Each,
+    }
+}
+
+fn key_of(select: &Select) -> Vec<String> {
+    match select {
+        Select::Key(key) => key.clone(),
+        Select::Equal { .. } | Select::Each => Vec::new(),
+    }
+}
+

@@ -1,0 +1,66 @@
+//! Why a rule of a SCAP profile has its verdict: the evaluator over the parsed scan, which is the definition, and the tests that decided.
+
+use super::Scap;
+use super::judge::facts;
+use crate::judge::Verdict;
+use crate::judge::explain::Explanation;
+use crate::oval::eval::Evaluation;
+use crate::oval::model::{Content, DefinitionId, OvalResult, TestId};
+use crate::pack::wire::index;
+use crate::scan::Scan;
+use crate::xccdf::model::Check;
+
+/// Tests shown at most.
+const EVIDENCE_MAX: usize = 8;
+
+impl Scap {
+    pub(in crate::pack) fn explain(&self, place: (u32, u32), scan: &Scan, now_s: i64) -> Explanation {
+        let Some(opened) = self.opened.get(index(place.0)) else {
+            return Explanation { verdict: Verdict::Error, reason: Some("the pack has no such baseline".to_owned()), evidence: Vec::new() };
+        };
+        let prepared: Vec<_> = (0..opened.instances.len()).filter_map(|i| opened.judge.prepared(u32::try_from(i).ok()?)).collect();
+        let facts: Vec<_> = prepared.iter().map(|p| facts(p, scan)).collect();
+        let mut evaluations: Vec<_> = prepared.iter().zip(&facts).map(|(p, f)| Evaluation::new(p, f, now_s)).collect();
+        let result = opened.judge.judge_one(place.1, &mut |instance, definition| match evaluations.get_mut(index(instance)) {
+            Some(evaluation) => evaluation.definition(definition),
+            None => OvalResult::Error,
+        });
+        let mut evidence = Vec::new();
+        let check = opened.stored.baseline.items.get(index(place.1)).and_then(|i| i.rule.as_ref()?.check.as_ref());
+        if let (Some(check), false) = (check, matches!(result.verdict, Verdict::NotApplicable | Verdict::NotSelected)) {
+            let mut named = Vec::new();
+            definitions(check, &mut named);
+            for (instance, id) in named {
+                let Some(evaluation) = evaluations.get_mut(index(instance)) else { continue };
+                let content = evaluation.prepared().content().clone();
+                if let Some(definition) = content.definition(id) {
+                    tests(&content, definition, evaluation, &mut evidence);
+                }
+            }
+        }
+        Explanation { verdict: result.verdict, reason: result.message, evidence }
+    }
+}
+
+fn definitions<'c>(check: &'c Check, out: &mut Vec<(u32, &'c str)>) {
+    match check {
+        Check::Complex { of, .. } => of.iter().for_each(|c| definitions(c, out)),
+        Check::Definition { instance, definition, .. } => out.push((*instance, definition)),
+        Check::Document { .. } | Check::Unsupported { .. } => {}
+    }
+}
+
+/// The tests of a definition with their results and reasons, those that are not true first.
+fn tests(content: &Content, definition: DefinitionId, evaluation: &mut Evaluation<'_, '_, '_>, evidence: &mut Vec<String>) {
+    let all: Vec<TestId> = super::compile::tests_of(content, [definition]).into_iter().collect();
+    let mut judged: Vec<(TestId, OvalResult)> = all.into_iter().map(|t| (t, evaluation.test(t))).collect();
+    judged.sort_by_key(|(_, result)| *result == OvalResult::True);
+    for (test, result) in judged {
+        if evidence.len() >= EVIDENCE_MAX {
+            return;
+        }
+        let Some(about) = content.tests.get(test.index()) else { continue };
+        let why = evaluation.why(test).map(|why| format!(" ({why})")).unwrap_or_default();
+        evidence.push(format!("{}: {}: {}{why}", result.name(), about.id, about.comment));
+    }
+}
