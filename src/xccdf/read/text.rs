@@ -138,8 +138,7 @@ impl Flow {
             }
             "li" | "dt" => {
                 self.lines = self.lines.max(1);
-                self.text("- ");
-                self.space = false;
+                self.push("- ");
                 self.children(node);
                 self.lines = self.lines.max(1);
             }
@@ -177,7 +176,7 @@ impl Flow {
             run.push_str(word);
         }
         self.push(&run);
-        self.space = text.ends_with(|c: char| c.is_ascii_whitespace()) || text == "- ";
+        self.space = text.ends_with(|c: char| c.is_ascii_whitespace());
     }
 
     fn piece(&mut self, piece: Piece) {
