@@ -125,3 +125,13 @@ fn circles_end() {
     assert!(content.problems[0].message.contains("in a circle"), "{}", content.problems[0]);
     assert_eq!(content.problems[count].line, 2);
 }
+
+#[test]
+fn thousands_of_attributes_are_refused() {
+    let attributes: String = (0..300_000).map(|n| format!(" a{n}=''")).collect();
+    let error = quickly(&format!("{OPEN}<definitions{attributes}/></oval_definitions>")).unwrap_err();
+    assert!(error.contains("attributes"), "{error}");
+    let spaces: String = (0..100_000).map(|n| format!(" xmlns:a{n}='b{n}'")).collect();
+    let error = quickly(&format!("{OPEN}<definitions{spaces}/></oval_definitions>")).unwrap_err();
+    assert!(error.contains("attributes"), "{error}");
+}
