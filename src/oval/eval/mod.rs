@@ -3,6 +3,7 @@
 //! `Prepared` is content made ready once; an `Evaluation` is one host's, and asks each thing at most once. The answer to a test whose own
 //! object is no set, and whose variables are all constants, is a sum over items: a `Tally`.
 
+mod by;
 mod graph;
 mod prepare;
 mod run;

@@ -2,25 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rayon::prelude::*;
+
 use super::{ScapRule, Stored, code};
 use crate::judge::Verdict;
 use crate::oval::eval::Prepared;
-use crate::oval::model::{Content, Criteria, DefinitionId, Node, ObjectId, TestId};
-use crate::oval::native::{self, Plan, Select};
+use crate::limits::Limits;
+use crate::oval::model::{Body, Content, Criteria, DefinitionId, Node, ObjectId, TestId};
+use crate::oval::native::{Native, Plan, Select};
 use crate::pack::compile::Compiler;
 use crate::pack::compile::lower::PlanFor;
+use crate::pack::wire::index;
 use crate::pack::{PackInfo, RuleMeta, TermKind};
 use crate::rule::ir::Ir;
 use crate::rule::stream::short;
 use crate::rule::{Collect, Severity};
 use crate::scan::table::TableId;
 use crate::xccdf::judge::Judge;
-use crate::xccdf::model::{Check, ComplexOperator, Item, RuleBody, RuleSeverity};
+use crate::xccdf::model::{Check, ComplexOperator, Instance, Item, RuleBody, RuleSeverity};
 
 /// The rules of a baseline as a pack tells them. Ids carry the profile, as one rule may stand in several with other values.
 pub(in crate::pack) fn metas(info: &PackInfo, stored: &Stored, number: usize) -> Vec<RuleMeta> {
     let baseline = &stored.baseline;
-    let judge = stored.judge();
+    let read = Profile::new(stored, &Limits::default());
     let profile = short(&baseline.profile_id, "_profile_");
     let rules = baseline.items.iter().enumerate().filter(|(_, item)| item.selected);
     let one = |(at, item): (usize, &Item)| {
@@ -40,7 +44,7 @@ pub(in crate::pack) fn metas(info: &PackInfo, stored: &Stored, number: usize) ->
             when: None,
             check: body.check.as_ref().map(check_text).unwrap_or_default(),
             missing: Verdict::NotChecked,
-            asks: asks(&judge, at).into_iter().map(|(table, items)| (table.name().to_owned(), items)).collect(),
+            asks: read.asks(at).into_iter().map(|(table, items)| (table.name().to_owned(), items)).collect(),
             applies_ir: Ir::Bool(true),
             check_ir: Ir::Bool(true),
             scap: Some(ScapRule {
@@ -121,33 +125,6 @@ fn check_text(check: &Check) -> String {
     }
 }
 
-/// What one rule needs to have collected: for its checks and its platforms.
-fn asks(judge: &Judge, item: u32) -> Collect {
-    let mut out = Collect::new();
-    for (instance, definitions) in reached(judge, std::iter::once(item)) {
-        let Some(prepared) = judge.prepared(instance) else { continue };
-        for (table, items) in native::asks(prepared, definitions.into_iter()) {
-            out.entry(table).or_default().extend(items);
-        }
-    }
-    out.values_mut().for_each(|items| {
-        items.sort();
-        items.dedup();
-    });
-    out
-}
-
-/// The definitions that items refer to, by instance.
-pub(super) fn reached(judge: &Judge, items: impl Iterator<Item = u32>) -> BTreeMap<u32, BTreeSet<DefinitionId>> {
-    let mut out: BTreeMap<u32, BTreeSet<DefinitionId>> = BTreeMap::new();
-    for item in items {
-        for (instance, definition) in judge.definitions_of(item) {
-            out.entry(instance).or_default().insert(definition);
-        }
-    }
-    out
-}
-
 /// All tests that definitions come to, extended ones included.
 pub(super) fn tests_of(content: &Content, definitions: impl IntoIterator<Item = DefinitionId>) -> BTreeSet<TestId> {
     fn walk(criteria: &Criteria, tests: &mut BTreeSet<TestId>, next: &mut Vec<DefinitionId>) {
@@ -176,32 +153,30 @@ pub(super) fn tests_of(content: &Content, definitions: impl IntoIterator<Item = 
 pub(in crate::pack) fn compile(c: &mut Compiler, stored: &[Stored]) {
     for (number, one) in stored.iter().enumerate() {
         c.baseline(&serde_json::to_string(one).unwrap_or_default());
-        let judge = one.judge();
-        for (instance, tests) in tests_by_instance(&judge) {
-            let Some(prepared) = judge.prepared(instance) else { continue };
+        let profile = Profile::new(one, &Limits::default());
+        for (instance, tests) in profile.tests_by_instance() {
+            let Some((prepared, native)) = profile.part(instance) else { continue };
+            let id_of = |object: ObjectId| prepared.content().objects.get(object.index()).map(|o| o.id.to_string()).unwrap_or_default();
             let mut concerned = BTreeSet::new();
             for test in tests {
-                match row_level(prepared, test) {
-                    Some((object, wanted)) => {
-                        let place = code(number, instance, test.0);
-                        let id = &*prepared.content().objects[object.index()].id;
-                        c.add_term(TermKind::Collected, uploaded_table(), &[id.to_owned()], place, &PlanFor::Key);
-                        if let Some((table, plan, key)) = wanted {
-                            c.add_term(TermKind::Test, table, &key, place, &plan);
-                            for (table, item) in native::asks_of(prepared, object) {
-                                c.scope_term(table, &item);
-                            }
-                        }
+                let Some((object, wanted)) = profile.row_level(instance, test) else {
+                    concerned.extend(prepared.object_dependencies(test));
+                    continue;
+                };
+                let place = code(number, instance, test.0);
+                c.add_term(TermKind::Collected, uploaded_table(), &[id_of(object)], place, &PlanFor::Key);
+                if let Some((table, plan)) = wanted {
+                    c.add_term(TermKind::Test, table, &[], place, &plan);
+                    for item in native.asked(object).map(|(_, items)| items).unwrap_or_default() {
+                        c.scope_term(table, item);
                     }
-                    None => concerned.extend(prepared.object_dependencies(test)),
                 }
             }
             for object in concerned {
                 let place = code(number, instance, object.0);
-                let id = &*prepared.content().objects[object.index()].id;
-                c.add_term(TermKind::Concerns, uploaded_table(), &[id.to_owned()], place, &PlanFor::Key);
-                for (table, plan, key) in rows_of(prepared, object) {
-                    c.add_term(TermKind::Concerns, table, &key, place, &plan);
+                c.add_term(TermKind::Concerns, uploaded_table(), &[id_of(*object)], place, &PlanFor::Key);
+                for (table, plan) in profile.rows_of(instance, *object) {
+                    c.add_term(TermKind::Concerns, table, &[], place, &plan);
                 }
             }
         }
@@ -212,49 +187,112 @@ pub(super) fn uploaded_table() -> TableId {
     TableId::by_name("oval_object").unwrap_or(TableId(0))
 }
 
-pub(super) fn tests_by_instance(judge: &Judge) -> BTreeMap<u32, BTreeSet<TestId>> {
-    let selected = (0..).zip(&judge.baseline().items).filter(|(_, i)| i.selected && i.rule.is_some()).map(|(at, _)| at);
-    let reached = reached(judge, selected);
-    let tests = |instance: u32, definitions| Some(tests_of(judge.prepared(instance)?.content(), definitions));
-    reached.into_iter().map(|(instance, definitions)| (instance, tests(instance, definitions).unwrap_or_default())).collect()
+/// A stored baseline, made ready: what the compiler cuts into terms, and what judging asks.
+pub(super) struct Profile {
+    pub(super) judge: Judge,
+    /// By instance.
+    parts: Vec<(Prepared, Native)>,
 }
 
 /// The object of a test that rows answer one by one, and how rows of our own tables are found for it, if they can be.
-pub(super) type RowLevel = (ObjectId, Option<(TableId, PlanFor, Vec<String>)>);
+type RowLevel = (ObjectId, Option<(TableId, PlanFor)>);
 
-pub(super) fn row_level(prepared: &Prepared, test: TestId) -> Option<RowLevel> {
-    let object = prepared.content().tests.get(test.index())?.object?;
-    if !prepared.is_row_level(test) {
-        return None;
+impl Profile {
+    pub(super) fn new(stored: &Stored, limits: &Limits) -> Profile {
+        let baseline = &stored.baseline;
+        let one = |instance: &Instance| {
+            let content = baseline.contents.get(index(instance.content)).cloned().unwrap_or_default();
+            let prepared = Prepared::new(content, &instance.bindings, stored.compat, limits);
+            let native = Native::new(&prepared, limits);
+            (prepared, native)
+        };
+        let parts = baseline.instances.par_iter().map(one).collect();
+        Profile { judge: Judge::new(baseline.clone(), stored.compat), parts }
     }
-    match native::plan(prepared, object) {
-        Plan::Rows { table, select } => Some((object, Some((table, plan_for(&select), key_of(&select))))),
-        Plan::Unsupported { .. } => Some((object, None)),
-        Plan::Variable | Plan::PerEndpoint { .. } => None,
-    }
-}
 
-/// The tables whose rows may give an object items, and how they are found.
-fn rows_of(prepared: &Prepared, object: ObjectId) -> Vec<(TableId, PlanFor, Vec<String>)> {
-    match native::plan(prepared, object) {
-        Plan::Rows { table, select } => vec![(table, plan_for(&select), key_of(&select))],
-        Plan::PerEndpoint { tables, .. } => tables.into_iter().map(|table| (table, PlanFor::Each, Vec::new())).collect(),
-        Plan::Variable | Plan::Unsupported { .. } => Vec::new(),
+    pub(super) fn part(&self, instance: u32) -> Option<(&Prepared, &Native)> {
+        self.parts.get(index(instance)).map(|(prepared, native)| (prepared, native))
+    }
+
+    pub(super) fn prepared(&self, instance: u32) -> Option<&Prepared> {
+        self.part(instance).map(|(prepared, _)| prepared)
+    }
+
+    pub(super) fn parts(&self) -> impl Iterator<Item = &(Prepared, Native)> {
+        self.parts.iter()
+    }
+
+    /// What one rule needs to have collected: for its checks and its platforms.
+    fn asks(&self, item: u32) -> Collect {
+        let mut out = Collect::new();
+        for (instance, definitions) in self.reached(std::iter::once(item)) {
+            let Some((prepared, native)) = self.part(instance) else { continue };
+            for (table, items) in native.asks(prepared, definitions) {
+                out.entry(table).or_default().extend(items);
+            }
+        }
+        out.values_mut().for_each(|items| {
+            items.sort();
+            items.dedup();
+        });
+        out
+    }
+
+    /// The definitions that items refer to, by instance.
+    pub(super) fn reached(&self, items: impl Iterator<Item = u32>) -> BTreeMap<u32, BTreeSet<DefinitionId>> {
+        let mut out: BTreeMap<u32, BTreeSet<DefinitionId>> = BTreeMap::new();
+        for (instance, definition) in items.flat_map(|item| self.judge.definitions(item)) {
+            out.entry(instance).or_default().insert(definition);
+        }
+        out
+    }
+
+    /// The tests that selected rules come to, for every instance.
+    pub(super) fn tests_by_instance(&self) -> Vec<(u32, BTreeSet<TestId>)> {
+        let selected = self.judge.rules().filter(|(_, item, _)| item.selected).map(|(at, _, _)| at);
+        let mut reached = self.reached(selected);
+        let one = |(instance, (prepared, _)): (u32, &(Prepared, Native))| {
+            (instance, tests_of(prepared.content(), reached.remove(&instance).unwrap_or_default()))
+        };
+        (0..).zip(&self.parts).map(one).collect()
+    }
+
+    pub(super) fn row_level(&self, instance: u32, test: TestId) -> Option<RowLevel> {
+        let (prepared, native) = self.part(instance)?;
+        let object = prepared.content().tests.get(test.index())?.object?;
+        if !prepared.is_row_level(test) {
+            return None;
+        }
+        match native.plan(object) {
+            Plan::Rows { table, select } => Some((object, Some((*table, plan_for(select))))),
+            Plan::Unsupported { .. } => Some((object, None)),
+            Plan::Variable { .. } | Plan::PerEndpoint { .. } => None,
+        }
+    }
+
+    /// The tables whose rows may give an object items, and how those are found.
+    fn rows_of(&self, instance: u32, object: ObjectId) -> Vec<(TableId, PlanFor)> {
+        let Some((prepared, native)) = self.part(instance) else { return Vec::new() };
+        match native.plan(object) {
+            Plan::Rows { table, select } => vec![(*table, plan_for(select))],
+            // The operands of a set are objects of their own.
+            Plan::PerEndpoint { .. } if prepared.content().objects.get(object.index()).is_some_and(|o| matches!(o.body, Body::Set(_))) => {
+                Vec::new()
+            }
+            Plan::PerEndpoint { tables, .. } => tables.iter().map(|table| (*table, PlanFor::Each)).collect(),
+            Plan::Variable { .. } | Plan::Unsupported { .. } => Vec::new(),
+        }
     }
 }
 
 fn plan_for(select: &Select) -> PlanFor {
+    let strings = |values: &[Box<str>]| values.iter().map(|v| v.to_string()).collect();
     match select {
-        Select::Key(_) => PlanFor::Key,
-        Select::Equal { column, values } => PlanFor::Equal(*column, values.clone()),
+        Select::Key(values) => PlanFor::Equal(0, strings(values)),
+        Select::Equal { column, values } => match u8::try_from(*column) {
+            Ok(column) => PlanFor::Equal(column, strings(values)),
+            Err(_) => PlanFor::Each,
+        },
         Select::Each => PlanFor::Each,
     }
 }
-
-fn key_of(select: &Select) -> Vec<String> {
-    match select {
-        Select::Key(key) => key.clone(),
-        Select::Equal { .. } | Select::Each => Vec::new(),
-    }
-}
-

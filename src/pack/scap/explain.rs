@@ -18,16 +18,18 @@ impl Scap {
         let Some(opened) = self.opened.get(index(place.0)) else {
             return Explanation { verdict: Verdict::Error, reason: Some("the pack has no such baseline".to_owned()), evidence: Vec::new() };
         };
-        let prepared: Vec<_> = (0..opened.instances.len()).filter_map(|i| opened.judge.prepared(u32::try_from(i).ok()?)).collect();
-        let facts: Vec<_> = prepared.iter().map(|p| facts(p, scan)).collect();
-        let mut evaluations: Vec<_> = prepared.iter().zip(&facts).map(|(p, f)| Evaluation::new(p, f, now_s)).collect();
-        let result = opened.judge.judge_one(place.1, &mut |instance, definition| match evaluations.get_mut(index(instance)) {
+        let facts: Vec<_> = opened.profile.parts().map(|(p, n)| (p, facts(p, n, scan, &self.limits))).collect();
+        let mut evaluations: Vec<_> = facts.iter().map(|(p, f)| Evaluation::new(p, f, now_s)).collect();
+        let mut ask = |instance, definition| match evaluations.get_mut(index(instance)) {
             Some(evaluation) => evaluation.definition(definition),
             None => OvalResult::Error,
-        });
+        };
+        let verdict = opened.profile.judge.verdict(place.1, &mut ask);
+        let messages = opened.profile.judge.judge_one(place.1, &mut ask);
+        let reason = messages.into_iter().find_map(|r| r.message);
         let mut evidence = Vec::new();
         let check = opened.stored.baseline.items.get(index(place.1)).and_then(|i| i.rule.as_ref()?.check.as_ref());
-        if let (Some(check), false) = (check, matches!(result.verdict, Verdict::NotApplicable | Verdict::NotSelected)) {
+        if let (Some(check), false) = (check, matches!(verdict, Verdict::NotApplicable | Verdict::NotSelected)) {
             let mut named = Vec::new();
             definitions(check, &mut named);
             for (instance, id) in named {
@@ -38,7 +40,7 @@ impl Scap {
                 }
             }
         }
-        Explanation { verdict: result.verdict, reason: result.message, evidence }
+        Explanation { verdict, reason, evidence }
     }
 }
 

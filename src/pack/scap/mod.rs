@@ -10,7 +10,7 @@ mod compile;
 mod explain;
 mod judge;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -24,12 +24,10 @@ use super::{Pack, PackInfo, TermId, TermKind};
 use crate::limits::Limits;
 use crate::oval::eval::{Compat, Tally};
 use crate::oval::facts::Flag;
-use crate::oval::model::{OvalResult, TestId};
-use crate::oval::native;
+use crate::oval::model::{ObjectId, OvalResult, TestId};
 use crate::scan::table::TableId;
-use crate::xccdf::judge::Judge;
 use crate::xccdf::model::Baseline;
-use compile::{reached, row_level, tests_by_instance, tests_of, uploaded_table};
+use compile::{Profile, tests_of, uploaded_table};
 
 /// A profile of SCAP content, as a source of rules.
 #[derive(Clone, Debug)]
@@ -64,15 +62,15 @@ pub struct ScapRule {
 #[derive(Debug)]
 enum Way {
     /// Rows, added up: of our own tables, or one uploaded object.
-    Rows { native: Native, collected: TermId },
+    Rows { own: Own, collected: TermId },
     /// The evaluator, for each endpoint: the number of its result.
     Endpoint(usize),
 }
 
 #[derive(Debug)]
-enum Native {
-    /// The terms under `scopes` say whether what the object asks was looked at.
-    Term { term: TermId, table: TableId, scopes: Vec<TermId> },
+enum Own {
+    /// The terms under `scopes`, in the order of what the object asks, say whether it was looked at.
+    Term { term: TermId, object: ObjectId, table: TableId, scopes: Vec<TermId> },
     /// No table of ours can show such an object.
     Never(OvalResult),
 }
@@ -81,6 +79,7 @@ enum Native {
 #[derive(Default)]
 pub(super) struct Scap {
     opened: Vec<Opened>,
+    limits: Limits,
     /// How many results [`Scap::run`] gives.
     endpoint_tests: usize,
     /// How many definitions all instances have.
@@ -91,7 +90,8 @@ pub(super) struct Scap {
 
 struct Opened {
     stored: Stored,
-    judge: Judge,
+    profile: Profile,
+    /// By instance.
     instances: Vec<Ways>,
 }
 
@@ -109,70 +109,57 @@ fn code(baseline: usize, instance: u32, number: u32) -> (u32, u32) {
     (baseline << 16 | instance, number)
 }
 
-impl Stored {
-    fn judge(&self) -> Judge {
-        Judge::new(self.baseline.clone(), self.compat, &Limits::default())
-    }
-}
-
 impl Scap {
     /// Opens the baselines of a file. INVARIANT: every place that rules and terms name is there, every content holds together.
     pub(super) fn open(pack: &Pack) -> Result<Scap, PackError> {
-        let damaged = |what: String| PackError::Damaged(what);
         let mut scap = Scap::default();
-        let mut terms = BTreeMap::new();
+        let mut terms = Terms { scopes: scope_terms(pack), ..Terms::default() };
         for (id, term) in pack.terms() {
-            if matches!(term.kind, TermKind::Test | TermKind::Collected | TermKind::Concerns) {
-                terms.insert((term.code, order(term.kind), term.table), id);
-            }
-            if term.kind == TermKind::Concerns {
-                scap.concerns.entry(term.code).or_default().push(id);
+            match term.kind {
+                TermKind::Test => drop(terms.tests.insert(term.code, id)),
+                TermKind::Collected => drop(terms.collected.insert(term.code, id)),
+                TermKind::Concerns => scap.concerns.entry(term.code).or_default().push(id),
+                TermKind::Exists | TermKind::All | TermKind::Count(..) | TermKind::Keyed => {}
             }
         }
-        let scopes = scope_terms(pack);
-        let mut first = 0;
         for number in 0..pack.count(Section::Baselines) {
             let stored: Stored = wire::parse_json(pack.string(pack.u32_at(Section::Baselines, number)), "SCAP baseline")?;
-            stored.baseline.check().map_err(damaged)?;
-            let judge = stored.judge();
-            let mut opened = Opened { judge, instances: Vec::new(), stored };
-            let tests = tests_by_instance(&opened.judge);
-            for instance in 0..u32::try_from(opened.stored.baseline.instances.len()).unwrap_or(0) {
-                let Some(prepared) = opened.judge.prepared(instance) else { continue };
-                let mut ways = Ways { ways: BTreeMap::new(), first };
-                first += prepared.content().definitions.len();
-                for test in tests.get(&instance).into_iter().flatten() {
-                    let place = code(number, instance, test.0);
-                    let way = match row_level(prepared, *test) {
-                        Some((object, wanted)) => {
-                            let find = |kind: TermKind, table| terms.get(&(place, order(kind), table)).copied();
-                            let missing = || damaged(format!("test {} of baseline {number} has no term", test.0));
-                            let collected = find(TermKind::Collected, uploaded_table()).ok_or_else(missing)?;
-                            let native = match wanted {
-                                None => Native::Never(prepared.result(*test, Some(Flag::NotCollected), Tally::default())),
-                                Some((table, _, _)) => {
-                                    let asked = native::asks_of(prepared, object);
-                                    let of = |(t, item): (TableId, String)| scopes.get(&(t.name().to_owned(), item)).copied();
-                                    let scopes = asked.into_iter().map(of).collect::<Option<_>>().ok_or_else(missing)?;
-                                    Native::Term { term: find(TermKind::Test, table).ok_or_else(missing)?, table, scopes }
-                                }
-                            };
-                            Way::Rows { native, collected }
-                        }
-                        None => {
-                            scap.endpoint_tests += 1;
-                            Way::Endpoint(scap.endpoint_tests - 1)
-                        }
-                    };
-                    ways.ways.insert(*test, way);
+            stored.baseline.check().map_err(PackError::Damaged)?;
+            let profile = Profile::new(&stored, &scap.limits);
+            let mut instances = Vec::new();
+            for (instance, tests) in profile.tests_by_instance() {
+                let mut ways = BTreeMap::new();
+                for test in tests {
+                    ways.insert(test, scap.way(&profile, &terms, number, instance, test)?);
                 }
-                opened.instances.push(ways);
+                instances.push(Ways { ways, first: scap.definitions });
+                scap.definitions += profile.prepared(instance).map_or(0, |p| p.content().definitions.len());
             }
-            scap.opened.push(opened);
+            scap.opened.push(Opened { stored, profile, instances });
         }
-        scap.definitions = first;
         scap.check_places(pack)?;
         Ok(scap)
+    }
+
+    fn way(&mut self, profile: &Profile, terms: &Terms, number: usize, instance: u32, test: TestId) -> Result<Way, PackError> {
+        let Some((object, wanted)) = profile.row_level(instance, test) else {
+            self.endpoint_tests += 1;
+            return Ok(Way::Endpoint(self.endpoint_tests - 1));
+        };
+        let missing = || PackError::Damaged(format!("test {} of baseline {number} has no term", test.0));
+        let place = code(number, instance, test.0);
+        let collected = terms.collected.get(&place).copied().ok_or_else(missing)?;
+        let Some((prepared, native)) = profile.part(instance) else { return Err(missing()) };
+        let own = match wanted {
+            None => Own::Never(prepared.result(test, Some(Flag::NotCollected), Tally::default())),
+            Some((table, _)) => {
+                let asked = native.asked(object).map(|(_, items)| items).unwrap_or_default();
+                let of = |item: &String| terms.scopes.get(&(table.name().to_owned(), item.clone())).copied();
+                let scopes = asked.iter().map(of).collect::<Option<_>>().ok_or_else(missing)?;
+                Own::Term { term: terms.tests.get(&place).copied().ok_or_else(missing)?, object, table, scopes }
+            }
+        };
+        Ok(Way::Rows { own, collected })
     }
 
     /// Terms and rules may name only what is there.
@@ -180,7 +167,7 @@ impl Scap {
         for (id, term) in pack.terms() {
             let place = || {
                 let (baseline, instance) = (index(term.code.0 >> 16), term.code.0 & 0xffff);
-                self.opened.get(baseline)?.judge.prepared(instance).map(|p| p.content().clone())
+                self.opened.get(baseline)?.profile.prepared(instance).map(|p| p.content().clone())
             };
             let fine = match term.kind {
                 TermKind::Test | TermKind::Collected => place().is_some_and(|c| {
@@ -215,13 +202,13 @@ impl Scap {
     pub(super) fn reads(&self, place: (u32, u32), terms: &mut Vec<TermId>) -> bool {
         let Some(opened) = self.opened.get(index(place.0)) else { return false };
         let mut endpoint = false;
-        for (instance, definitions) in reached(&opened.judge, std::iter::once(place.1)) {
-            let Some(prepared) = opened.judge.prepared(instance) else { continue };
+        for (instance, definitions) in opened.profile.reached(std::iter::once(place.1)) {
+            let Some(prepared) = opened.profile.prepared(instance) else { continue };
             for test in tests_of(prepared.content(), definitions) {
                 match opened.instances.get(index(instance)).and_then(|w| w.ways.get(&test)) {
-                    Some(Way::Rows { native, collected }) => {
+                    Some(Way::Rows { own, collected }) => {
                         terms.push(*collected);
-                        if let Native::Term { term, scopes, .. } = native {
+                        if let Own::Term { term, scopes, .. } = own {
                             terms.push(*term);
                             terms.extend(scopes);
                         }
@@ -240,12 +227,13 @@ impl Scap {
     }
 }
 
-fn order(kind: TermKind) -> u8 {
-    match kind {
-        TermKind::Test => 0,
-        TermKind::Collected => 1,
-        _ => 2,
-    }
+/// The terms of a pack's file by what they are for.
+#[derive(Default)]
+struct Terms {
+    tests: BTreeMap<(u32, u32), TermId>,
+    collected: BTreeMap<(u32, u32), TermId>,
+    /// (table, item)
+    scopes: BTreeMap<(String, String), TermId>,
 }
 
 /// The terms that say whether something asked was looked at.
