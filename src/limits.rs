@@ -50,6 +50,8 @@ pub struct Limits {
     pub regex_steps: usize,
     /// Values that one OVAL variable may have; past them it is an error.
     pub variable_values: usize,
+    /// Items that one row may give one OVAL object; past them the object is an error.
+    pub object_items: usize,
 }
 
 impl Default for Limits {
@@ -77,6 +79,7 @@ impl Default for Limits {
             xml_value_bytes: 4 << 20,
             regex_steps: 1_000_000,
             variable_values: 100_000,
+            object_items: 20_000,
         }
     }
 }
