@@ -44,6 +44,8 @@ pub struct Limits {
     pub content_bytes: usize,
     /// How deep elements of XML may be nested.
     pub xml_depth: usize,
+    /// Attributes of one tag, and namespaces in scope of one element.
+    pub xml_attributes: usize,
     /// Bytes of one tag or one text in XML.
     pub xml_value_bytes: usize,
     /// Steps that a regular expression with look-around or back-references may take on one text; past them its test is an error.
@@ -52,6 +54,8 @@ pub struct Limits {
     pub variable_values: usize,
     /// Items that one row may give one OVAL object; past them the object is an error.
     pub object_items: usize,
+    /// Bytes of all values of one OVAL variable together; past them it is an error.
+    pub variable_bytes: usize,
 }
 
 impl Default for Limits {
@@ -76,10 +80,12 @@ impl Default for Limits {
             rule_bytes: 256 << 10,
             content_bytes: 256 << 20,
             xml_depth: 200,
+            xml_attributes: 256,
             xml_value_bytes: 4 << 20,
             regex_steps: 1_000_000,
             variable_values: 100_000,
             object_items: 20_000,
+            variable_bytes: 16 << 20,
         }
     }
 }

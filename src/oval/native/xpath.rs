@@ -279,7 +279,7 @@ fn walk<'t>(path: &Path, from: Found<'t>, root: Node<'t, 't>, budget: &mut usize
 
 fn distinct(found: Vec<Found<'_>>) -> Vec<Found<'_>> {
     let mut seen = std::collections::BTreeSet::new();
-    found.into_iter().filter(|f| if let Found::Element(n) = f { seen.insert(n.id()) } else { true }).collect()
+    found.into_iter().filter(|f| if let Found::Element(n) = f { seen.insert(n.id().get()) } else { true }).collect()
 }
 
 fn tested<'t>(test: &Test, from: Found<'t>) -> Vec<Found<'t>> {
