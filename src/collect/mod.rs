@@ -19,6 +19,7 @@ mod config;
 mod dpkg;
 mod file;
 mod kernel_module;
+pub mod leaves_out;
 mod listening;
 mod mount;
 mod os;

@@ -1,1 +1,0 @@
-//! Objects resolved against the tables of a native scan.
