@@ -17,6 +17,7 @@ use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::scan::inflate::{Encoding, InflateError, inflate};
 use crate::scan::native::{self, DecodeError, NewRow};
+use crate::scan::scap::{self, ScapError};
 use crate::shard::{BodyHash, Input, Prepared, PreparedRow, Refusal, Reply, Shard, Uploaded};
 use crate::state::{Batch, Space, Store, StoreError};
 
@@ -29,6 +30,8 @@ pub enum IngestError {
     Inflate(#[from] InflateError),
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Scap(#[from] ScapError),
     #[error(transparent)]
     Refused(Refusal),
     /// The disk is full; it takes writes again when there is room.
@@ -172,10 +175,12 @@ impl Ingest {
         // Rows or pack may change between decoding and applying; then it is decoded again. That is rare, and twice in a row rarer.
         for _ in 0..5 {
             let (ingest, endpoint_id, bytes) = (self.clone(), endpoint.to_owned(), body.clone());
-            let prepared = compute(move || ingest.prepare(&endpoint_id, encoding, &bytes, hash)).await??;
+            let (prepared, ours) = compute(move || ingest.prepare(&endpoint_id, encoding, &bytes, hash)).await??;
             match self.submit(Input::Upload { endpoint: endpoint.to_owned(), prepared: Box::new(prepared) }).await {
                 Ok(Reply::Uploaded(uploaded)) => return Ok((uploaded, false)),
                 Err(IngestError::Refused(Refusal::Stale)) => {}
+                // The base was ours to name.
+                Err(IngestError::Refused(Refusal::BaseMismatch { .. })) if ours => {}
                 Ok(_) => return Err(IngestError::Stopping),
                 Err(e) => return Err(e),
             }
@@ -183,8 +188,8 @@ impl Ingest {
         Err(IngestError::Busy(self.limits.uploads_in_flight))
     }
 
-    /// The part that computes: bytes to rows, new rows asked what the rules want to know.
-    fn prepare(&self, endpoint: &str, encoding: Encoding, body: &[u8], hash: BodyHash) -> Result<Prepared, IngestError> {
+    /// The part that computes: bytes to rows, new rows asked what the rules want to know; and whether it was us who named the base.
+    fn prepare(&self, endpoint: &str, encoding: Encoding, body: &[u8], hash: BodyHash) -> Result<(Prepared, bool), IngestError> {
         thread_local! {
             static TEXT: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
         }
@@ -197,12 +202,17 @@ impl Ingest {
                 text.as_slice()
             };
             let shard = self.read();
-            let prepared = prepare(&shard, endpoint, document, hash)?;
+            let ours = scap::is_xml(document);
+            let prepared = if ours {
+                prepare(&shard, endpoint, &native_of(&shard, endpoint, document)?, hash)?
+            } else {
+                prepare(&shard, endpoint, document, hash)?
+            };
             // One huge upload does not keep its memory for ever.
             if text.capacity() > 4 << 20 {
                 *text = Vec::new();
             }
-            Ok::<_, IngestError>(prepared)
+            Ok::<_, IngestError>((prepared, ours))
         })?;
         timer.observe_duration();
         Ok(prepared)
@@ -219,6 +229,15 @@ impl Ingest {
         }
         answered.await.unwrap_or(Err(IngestError::Poisoned))
     }
+}
+
+/// What a SCAP collector wrote as a native document: the tables that it brings replace those of the endpoint's last scan, the others stay.
+fn native_of(shard: &Shard, endpoint: &str, document: &[u8]) -> Result<Vec<u8>, IngestError> {
+    let mut scan = scap::read(document, shard.limits())?;
+    scan.endpoint = endpoint.to_owned();
+    let known = shard.fleet.find(endpoint).and_then(|at| shard.fleet.get(at));
+    let base = known.and_then(|e| e.held.as_ref()).map(|held| held.digest.to_string());
+    Ok(native::encode(&scan, base.as_deref(), |_| true))
 }
 
 /// Decodes an upload against what the fleet has shown; pure.

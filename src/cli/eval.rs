@@ -33,7 +33,7 @@ pub(crate) struct Args {
     /// Pack folders, folders of packs, rule files, SCAP content or compiled packs
     #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
     rules: Vec<PathBuf>,
-    /// Scans in muster.scan/1 JSON, plain, gzip or zstd; - is stdin
+    /// Scans in muster.scan/1 JSON, OVAL system characteristics or ARF; plain, gzip, bzip2 or zstd; - is stdin
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     scan: Vec<PathBuf>,
     #[arg(long, value_enum, default_value_t)]

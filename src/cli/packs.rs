@@ -88,6 +88,11 @@ impl Sources {
         self.packs.iter().flat_map(|s| s.pack.rules.iter().map(move |r| (s, r)))
     }
 
+    /// What SCAP content asks that cannot be answered in full, with the profile.
+    pub(crate) fn notes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.scap.iter().flat_map(|p| p.baseline.notes.iter().chain(&p.notes).map(|note| (p.info.id.as_str(), note.as_str())))
+    }
+
     /// Of all packs, SCAP or written.
     pub(crate) fn rule_count(&self) -> usize {
         self.rules().count() + self.scap.iter().map(|s| s.info.rules).sum::<usize>()

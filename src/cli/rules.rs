@@ -12,9 +12,9 @@ use muster::pack::{RuleMeta, wire};
 use muster::rule::{Diagnostic, Platform};
 use serde_json::{Value, json};
 
+use super::Outcome;
 use super::output::{self, Format, Out};
 use super::packs::{self, Streams};
-use super::Outcome;
 
 /// Check, test, list, explain and compile rules
 ///
@@ -97,8 +97,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
 fn check(paths: &[PathBuf], streams: &Streams, format: Format, limits: &Limits, out: &mut Out) -> anyhow::Result<Outcome> {
     let sources = packs::read(paths, streams, limits)?;
     match format {
-        Format::Json => out.json(&sources.problems.iter().map(diagnostic_json).collect::<Vec<_>>())?,
+        Format::Json => {
+            let notes = sources.notes().map(|(pack, note)| json!({"code": "note", "file": pack, "line": 0, "column": 0, "message": note}));
+            out.json(&sources.problems.iter().map(diagnostic_json).chain(notes).collect::<Vec<_>>())?;
+        }
         Format::Table => {
+            for (pack, note) in sources.notes() {
+                writeln!(out, "{pack}: note: {note}")?;
+            }
             print_problems(&sources.problems, out)?;
             if sources.problems.is_empty() {
                 let packs = sources.packs.len() + sources.scap.len();

@@ -15,6 +15,7 @@ use crate::compute::Panicked;
 use crate::ingest::IngestError;
 use crate::scan::inflate::InflateError;
 use crate::scan::native::DecodeError;
+use crate::scan::scap::ScapError;
 use crate::shard::Refusal;
 use crate::state::StoreError;
 
@@ -169,6 +170,11 @@ impl From<IngestError> for Problem {
             IngestError::Busy(limit) => Problem::new(Kind::Busy, detail).with("limit", limit).retry_after(jitter()),
             IngestError::Inflate(e) => e.into(),
             IngestError::Decode(e) => e.into(),
+            IngestError::Scap(ScapError::Rows { limit, .. }) => {
+                Problem::new(Kind::OverLimit, detail).with("limit", limit).with("name", "rows")
+            }
+            IngestError::Scap(ScapError::Nothing) => Problem::new(Kind::InvalidScan, detail),
+            IngestError::Scap(_) => Problem::new(Kind::NotAScan, detail),
             IngestError::Refused(e) => e.into(),
             IngestError::Full(_) => Problem::new(Kind::StorageFull, detail).retry_after(30),
             IngestError::Poisoned => Problem::new(Kind::StoreFailed, detail).retry_after(5),

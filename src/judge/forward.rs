@@ -4,8 +4,8 @@
 
 use super::Verdict;
 use super::truth::Truth;
-use crate::pack::Pack;
 use crate::pack::Joined;
+use crate::pack::Pack;
 use crate::pack::predicate::Hit;
 use crate::pack::program::{TableStates, Tallies};
 use crate::scan::{Scan, TableData};

@@ -30,8 +30,7 @@ impl Content {
             Source::Local(component) => self.component(component, 0),
             Source::Constant(_) | Source::External { .. } => true,
         });
-        for (what, fine) in
-            [("definition", definitions), ("test", tests), ("object", objects), ("state", states), ("variable", variables)]
+        for (what, fine) in [("definition", definitions), ("test", tests), ("object", objects), ("state", states), ("variable", variables)]
         {
             if !fine {
                 return Err(format!("a {what} of `{}` names something that is not there, or is nested too deep", self.name));

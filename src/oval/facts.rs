@@ -19,8 +19,7 @@ pub enum Flag {
 }
 
 impl Flag {
-    pub const ALL: [Flag; 6] =
-        [Flag::Error, Flag::Complete, Flag::Incomplete, Flag::DoesNotExist, Flag::NotCollected, Flag::NotApplicable];
+    pub const ALL: [Flag; 6] = [Flag::Error, Flag::Complete, Flag::Incomplete, Flag::DoesNotExist, Flag::NotCollected, Flag::NotApplicable];
 
     /// As system characteristics write it.
     pub fn name(self) -> &'static str {

@@ -54,7 +54,9 @@ pub fn of_row(row: &Row) -> Collected<'_> {
     let items = row.get("items").as_str().map_or(Ok(Vec::new()), serde_json::from_str::<Vec<Item<'_>>>);
     match (flag, items) {
         (Some(flag), Ok(items)) => Collected { flag, items: items.into_iter().map(Arc::new).collect(), message: row.error.clone() },
-        (None, _) => Collected { flag: Flag::Error, items: Vec::new(), message: Some("the flag of the object is not one of OVAL's".into()) },
+        (None, _) => {
+            Collected { flag: Flag::Error, items: Vec::new(), message: Some("the flag of the object is not one of OVAL's".into()) }
+        }
         (_, Err(e)) => Collected { flag: Flag::Error, items: Vec::new(), message: Some(format!("the items of the object: {e}").into()) },
     }
 }

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use super::code::op;
 use super::program::op as step;
-use super::wire::{self, NONE, Section, assemble};
 use super::scap::{self, ScapPack, Stored};
+use super::wire::{self, NONE, Section, assemble};
 use super::{Pack, PackInfo, RuleMeta, RuleRef, Term, TermId, TermKind};
 use crate::judge::Verdict;
 use crate::judge::truth::Truth;

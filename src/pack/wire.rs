@@ -325,7 +325,10 @@ pub(super) fn check_contents(pack: &Pack) -> Result<(), PackError> {
         let keyed = matches!(term.kind, TermKind::Keyed | TermKind::Collected);
         // The code of SCAP's terms is a place in a baseline, which is checked when those are opened.
         let own = matches!(term.kind, TermKind::Test | TermKind::Collected | TermKind::Concerns);
-        if (!own && !in_code(term.code)) || !term.key.iter().all(|k| *k == NONE || is_string(*k)) || (keyed && keys != term.table.table().key) {
+        if (!own && !in_code(term.code))
+            || !term.key.iter().all(|k| *k == NONE || is_string(*k))
+            || (keyed && keys != term.table.table().key)
+        {
             return damaged(format!("term {i}"));
         }
         if own {

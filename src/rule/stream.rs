@@ -76,8 +76,9 @@ pub fn baselines(stream: &Stream, source: &Source, tailoring: Option<&Tailoring>
         };
         match resolve(source, &choice, limits) {
             Ok((baseline, found)) => {
-                problems.extend(found.iter().map(|p| said(&stream.content, &p.to_string())));
-                packs.push(pack(baseline, stream.compat));
+                let mut baseline = baseline;
+                baseline.notes.extend(found.iter().map(ToString::to_string));
+                packs.push(pack(baseline, stream.compat, limits));
             }
             Err(e) => problems.push(said(&stream.content, &e.to_string())),
         }
@@ -85,7 +86,7 @@ pub fn baselines(stream: &Stream, source: &Source, tailoring: Option<&Tailoring>
     (packs, problems)
 }
 
-fn pack(baseline: Baseline, compat: Compat) -> ScapPack {
+fn pack(mut baseline: Baseline, compat: Compat, limits: &Limits) -> ScapPack {
     let rules = baseline.items.iter().filter(|i| i.rule.is_some() && i.selected).count();
     let benchmark = short(&baseline.benchmark_id, "_benchmark_");
     let id = match short(&baseline.profile_id, "_profile_") {
@@ -101,7 +102,11 @@ fn pack(baseline: Baseline, compat: Compat) -> ScapPack {
         benchmarks: std::iter::once((baseline.benchmark_id.clone(), baseline.benchmark_version.clone())).collect(),
         rules,
     };
-    ScapPack { info, baseline: Arc::new(baseline), compat }
+    baseline.notes.sort();
+    baseline.notes.dedup();
+    let mut pack = ScapPack { info, baseline: Arc::new(baseline), compat, notes: Vec::new() };
+    pack.notes = pack.unseen(limits);
+    pack
 }
 
 /// The part that people say: `cis_level2_server` of `xccdf_org.ssgproject.content_profile_cis_level2_server`.

@@ -4,6 +4,7 @@ pub mod digest;
 pub mod inflate;
 pub mod native;
 pub mod row;
+pub mod scap;
 pub mod table;
 
 use std::collections::BTreeMap;

@@ -32,7 +32,7 @@ pub fn build(config: &Config) -> Result<Vec<u8>, Vec<String>> {
     for stream in &config.scap {
         let (baselines, diagnostics) = read_stream(stream, &config.limits);
         problems.extend(diagnostics.iter().map(ToString::to_string));
-        for note in baselines.iter().flat_map(|b| &b.baseline.notes) {
+        for note in baselines.iter().flat_map(|b| b.baseline.notes.iter().chain(&b.notes)) {
             tracing::info!(content = %stream.content.display(), note, "SCAP content that cannot be evaluated in full");
         }
         scap.extend(baselines);
@@ -48,7 +48,11 @@ pub fn build(config: &Config) -> Result<Vec<u8>, Vec<String>> {
             config.limits.rules
         ));
     }
-    if problems.is_empty() { Ok(merge(&Sources { written: &packs, scap: &scap, compiled: &compiled, requirements: &requirements })) } else { Err(problems) }
+    if problems.is_empty() {
+        Ok(merge(&Sources { written: &packs, scap: &scap, compiled: &compiled, requirements: &requirements }))
+    } else {
+        Err(problems)
+    }
 }
 
 /// Rules and packs that are there twice: which of them counts must not be chance.

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::Shard;
-use crate::fleet::{Fleet, Held};
 use crate::fleet::classes::ClassId;
 use crate::fleet::rows::RowId;
+use crate::fleet::{Fleet, Held};
 use crate::judge::{Verdict, forward};
 use crate::pack::program::TableStates;
 use crate::pack::{Joined, Pack, RuleId, TermId};

@@ -197,3 +197,15 @@ pub struct ContentRef {
     /// (value id, exported name)
     pub exports: Vec<(String, String)>,
 }
+
+impl Baseline {
+    /// What evaluation relies on, asked once when a pack is opened. INVARIANT: instances name contents that are there, and hold together.
+    pub fn check(&self) -> Result<(), String> {
+        if u16::try_from(self.instances.len()).is_err() {
+            return Err("too many instances of OVAL documents".to_owned());
+        }
+        self.contents.iter().try_for_each(|content| content.check())?;
+        let there = |instance: &Instance| usize::try_from(instance.content).is_ok_and(|at| at < self.contents.len());
+        if self.instances.iter().all(there) { Ok(()) } else { Err("an instance of an OVAL document that is not there".to_owned()) }
+    }
+}

@@ -1,4 +1,4 @@
-//! A file to a scan: bounded, decompressed by its content, decoded.
+//! A file to a scan: bounded, decompressed by its content, decoded. XML is what SCAP collectors write.
 
 use std::io::Read;
 use std::path::Path;
@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use muster::limits::Limits;
 use muster::scan::inflate::{Encoding, inflate};
 use muster::scan::native::{DecodeError, decode_scan};
-use muster::scan::{Scan, native};
+use muster::scan::{Scan, native, scap};
 
 pub(super) fn scan(path: &Path, limits: &Limits) -> anyhow::Result<Scan> {
     let name = if path == Path::new("-") { "stdin".to_owned() } else { format!("`{}`", path.display()) };
@@ -15,6 +15,9 @@ pub(super) fn scan(path: &Path, limits: &Limits) -> anyhow::Result<Scan> {
     let mut text = Vec::new();
     let damaged = || format!("cannot decompress {name}");
     inflate(Encoding::sniff(&sent), &sent, limits, &mut text).with_context(damaged)?;
+    if scap::is_xml(&text) {
+        return scap::read(&text, limits).with_context(|| format!("the upload {name} is refused"));
+    }
     let (header, scan) = match decode_scan(&text, limits) {
         Ok(decoded) => decoded,
         Err(e @ (DecodeError::Syntax { .. } | DecodeError::Format(_) | DecodeError::NotUtf8(_) | DecodeError::Truncated(_))) => {

@@ -6,7 +6,12 @@ use super::prepare::Prepared;
 
 impl Prepared {
     /// The result of a definition. `memo` has a place for each definition of the content.
-    pub fn definition_by(&self, id: DefinitionId, memo: &mut [Option<OvalResult>], test: &mut dyn FnMut(TestId) -> OvalResult) -> OvalResult {
+    pub fn definition_by(
+        &self,
+        id: DefinitionId,
+        memo: &mut [Option<OvalResult>],
+        test: &mut dyn FnMut(TestId) -> OvalResult,
+    ) -> OvalResult {
         if let Some(known) = memo.get(id.index()).copied().flatten() {
             return known;
         }

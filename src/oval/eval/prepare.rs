@@ -50,6 +50,20 @@ pub enum Place {
     Variable(VariableId),
 }
 
+impl Place {
+    /// The id of what is there.
+    pub fn id(self, content: &Content) -> String {
+        let id = match self {
+            Place::Definition(d) => content.definitions.get(d.index()).map(|d| &d.id),
+            Place::Test(t) => content.tests.get(t.index()).map(|t| &t.id),
+            Place::Object(o) => content.objects.get(o.index()).map(|o| &o.id),
+            Place::State(s) => content.states.get(s.index()).map(|s| &s.id),
+            Place::Variable(v) => content.variables.get(v.index()).map(|v| &v.id),
+        };
+        id.map(ToString::to_string).unwrap_or_default()
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct PreparedState {
     pub(super) operator: Operator,

@@ -143,4 +143,3 @@ fn symlink<'r>(object: &Resolved, row: &'r Row, out: &mut Out<'r>) {
         (Some(_), _) => {}
     }
 }
-

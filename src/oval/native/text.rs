@@ -111,7 +111,9 @@ fn lines<'r>(object: &Resolved, row: &'r Row, out: &mut Out<'r>) {
         }
         for pattern in want.patterns() {
             let found = match pattern {
-                Ok(pattern) => pattern.captures(line, 0).map(|g| g.map(|g| (g, pattern.source().to_owned()))).map_err(|e| e.to_string().into()),
+                Ok(pattern) => {
+                    pattern.captures(line, 0).map(|g| g.map(|g| (g, pattern.source().to_owned()))).map_err(|e| e.to_string().into())
+                }
                 Err(why) => Err(why),
             };
             match found {

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
-use super::{ScapRule, Stored, code};
+use super::{ScapPack, ScapRule, Stored, code};
 use crate::judge::Verdict;
-use crate::oval::eval::Prepared;
 use crate::limits::Limits;
-use crate::oval::model::{Body, Content, Criteria, DefinitionId, Node, ObjectId, TestId};
+use crate::oval::eval::{Place, Prepared};
+use crate::oval::model::{Body, Content, Criteria, DefinitionId, Node, ObjectId, StateId, TestId};
 use crate::oval::native::{Native, Plan, Select};
 use crate::pack::compile::Compiler;
 use crate::pack::compile::lower::PlanFor;
@@ -122,6 +122,7 @@ fn check_text(check: &Check) -> String {
         Check::Definition { definition, negate, .. } => format!("{}{definition}", if *negate { "!" } else { "" }),
         Check::Document { reference, negate, .. } => format!("{}{}", if *negate { "!" } else { "" }, reference.href),
         Check::Unsupported { system, why, .. } => format!("{system}: {why}"),
+        Check::Unbound { why, .. } => why.clone(),
     }
 }
 
@@ -149,6 +150,45 @@ pub(super) fn tests_of(content: &Content, definitions: impl IntoIterator<Item = 
     tests
 }
 
+impl ScapPack {
+    /// What selected rules ask that can never be answered in full, and why: patterns that do not compile, objects that no table of ours shows.
+    pub(crate) fn unseen(&self, limits: &Limits) -> Vec<String> {
+        let stored = Stored { compat: self.compat, baseline: self.baseline.clone() };
+        let profile = Profile::new(&stored, limits);
+        let mut why: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+        for (instance, tests) in profile.tests_by_instance() {
+            let Some((prepared, native)) = profile.part(instance) else { continue };
+            let content = prepared.content();
+            let objects: BTreeSet<ObjectId> = tests.iter().flat_map(|t| prepared.object_dependencies(*t)).copied().collect();
+            for object in &objects {
+                if let (Plan::Unsupported { why: reason }, Some(about)) = (native.plan(*object), content.objects.get(object.index())) {
+                    why.entry((format!("{} objects", about.kind.name), reason.to_string())).or_default().insert(about.id.to_string());
+                }
+            }
+            let states: BTreeSet<StateId> =
+                tests.iter().filter_map(|t| content.tests.get(t.index())).flat_map(|t| &t.states).copied().collect();
+            let broken = prepared.problems().iter().filter(|p| match p.place {
+                Place::Object(object) => objects.contains(&object),
+                Place::Test(test) => tests.contains(&test),
+                Place::State(state) => states.contains(&state),
+                // Whatever reads it says so itself.
+                Place::Definition(_) | Place::Variable(_) => false,
+            });
+            let broken = broken.map(|p| (p.why.to_string(), p.place.id(content)));
+            let unusable = tests.iter().filter_map(|t| content.problem(&content.tests.get(t.index())?.id));
+            for (reason, id) in broken.chain(unusable.map(|p| (p.message.clone(), p.id.to_string()))) {
+                why.entry(("content".to_owned(), reason)).or_default().insert(id);
+            }
+        }
+        let line = |((what, why), ids): ((String, String), BTreeSet<String>)| {
+            let first = ids.iter().next().cloned().unwrap_or_default();
+            let more = if ids.len() > 1 { format!(" and {} more", ids.len() - 1) } else { String::new() };
+            format!("{what}: {why} ({first}{more})")
+        };
+        why.into_iter().map(line).collect()
+    }
+}
+
 /// The terms of all baselines.
 pub(in crate::pack) fn compile(c: &mut Compiler, stored: &[Stored]) {
     for (number, one) in stored.iter().enumerate() {
@@ -157,7 +197,7 @@ pub(in crate::pack) fn compile(c: &mut Compiler, stored: &[Stored]) {
         for (instance, tests) in profile.tests_by_instance() {
             let Some((prepared, native)) = profile.part(instance) else { continue };
             let id_of = |object: ObjectId| prepared.content().objects.get(object.index()).map(|o| o.id.to_string()).unwrap_or_default();
-            let mut concerned = BTreeSet::new();
+            let mut concerned: BTreeSet<ObjectId> = BTreeSet::new();
             for test in tests {
                 let Some((object, wanted)) = profile.row_level(instance, test) else {
                     concerned.extend(prepared.object_dependencies(test));
@@ -174,8 +214,8 @@ pub(in crate::pack) fn compile(c: &mut Compiler, stored: &[Stored]) {
             }
             for object in concerned {
                 let place = code(number, instance, object.0);
-                c.add_term(TermKind::Concerns, uploaded_table(), &[id_of(*object)], place, &PlanFor::Key);
-                for (table, plan) in profile.rows_of(instance, *object) {
+                c.add_term(TermKind::Concerns, uploaded_table(), &[id_of(object)], place, &PlanFor::Key);
+                for (table, plan) in profile.rows_of(instance, object) {
                     c.add_term(TermKind::Concerns, table, &[], place, &plan);
                 }
             }

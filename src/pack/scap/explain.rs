@@ -34,7 +34,7 @@ impl Scap {
             definitions(check, &mut named);
             for (instance, id) in named {
                 let Some(evaluation) = evaluations.get_mut(index(instance)) else { continue };
-                let content = evaluation.prepared().content().clone();
+                let content = opened.profile.prepared(instance).map(|p| p.content().clone()).unwrap_or_default();
                 if let Some(definition) = content.definition(id) {
                     tests(&content, definition, evaluation, &mut evidence);
                 }
@@ -48,7 +48,7 @@ fn definitions<'c>(check: &'c Check, out: &mut Vec<(u32, &'c str)>) {
     match check {
         Check::Complex { of, .. } => of.iter().for_each(|c| definitions(c, out)),
         Check::Definition { instance, definition, .. } => out.push((*instance, definition)),
-        Check::Document { .. } | Check::Unsupported { .. } => {}
+        Check::Document { .. } | Check::Unsupported { .. } | Check::Unbound { .. } => {}
     }
 }
 

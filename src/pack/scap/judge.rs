@@ -3,9 +3,9 @@
 use super::{Own, Scap, Way};
 use crate::judge::Verdict;
 use crate::judge::truth::Truth;
+use crate::limits::Limits;
 use crate::oval::eval::{Evaluation, Prepared, Tally};
 use crate::oval::facts::Flag;
-use crate::limits::Limits;
 use crate::oval::model::{ObjectId, OvalResult, TestId};
 use crate::oval::native::{Collection, Native, Plan, Scope, Tables};
 use crate::oval::uploaded::{Scanned, is_native, of_row};
@@ -83,7 +83,8 @@ impl Scap {
         for opened in &self.opened {
             for (instance, ways) in (0..).zip(&opened.instances) {
                 let Some((prepared, native)) = opened.profile.part(instance) else { continue };
-                let mut wanted = ways.ways.iter().filter_map(|(t, w)| if let Way::Endpoint(n) = w { Some((*t, *n)) } else { None }).peekable();
+                let mut wanted =
+                    ways.ways.iter().filter_map(|(t, w)| if let Way::Endpoint(n) = w { Some((*t, *n)) } else { None }).peekable();
                 if wanted.peek().is_none() {
                     continue;
                 }

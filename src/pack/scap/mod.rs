@@ -27,7 +27,7 @@ use crate::oval::facts::Flag;
 use crate::oval::model::{ObjectId, OvalResult, TestId};
 use crate::scan::table::TableId;
 use crate::xccdf::model::Baseline;
-use compile::{Profile, tests_of, uploaded_table};
+use compile::{Profile, tests_of};
 
 /// A profile of SCAP content, as a source of rules.
 #[derive(Clone, Debug)]
@@ -35,6 +35,8 @@ pub struct ScapPack {
     pub info: PackInfo,
     pub baseline: Arc<Baseline>,
     pub compat: Compat,
+    /// What our own tables cannot show, beside what the baseline itself notes.
+    pub notes: Vec<String>,
 }
 
 /// What the file holds of it.
@@ -170,9 +172,9 @@ impl Scap {
                 self.opened.get(baseline)?.profile.prepared(instance).map(|p| p.content().clone())
             };
             let fine = match term.kind {
-                TermKind::Test | TermKind::Collected => place().is_some_and(|c| {
-                    c.tests.get(index(term.code.1)).is_some_and(|t| t.object.is_some())
-                }),
+                TermKind::Test | TermKind::Collected => {
+                    place().is_some_and(|c| c.tests.get(index(term.code.1)).is_some_and(|t| t.object.is_some()))
+                }
                 TermKind::Concerns => place().is_some_and(|c| index(term.code.1) < c.objects.len()),
                 TermKind::Exists | TermKind::All | TermKind::Count(..) | TermKind::Keyed => true,
             };
