@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use plan::{Logic, Plan, Planner};
 
-use super::model::{Baseline, Item, Role, RuleBody};
+use super::model::{Baseline, Instance, Item, Role, RuleBody};
 use crate::judge::Verdict;
+use crate::limits::Limits;
+use crate::oval::eval::Prepared;
 use crate::oval::model::{Class, DefinitionId, OvalResult};
 use crate::oval::truth::Compat;
 
@@ -29,6 +31,8 @@ pub struct RuleResult {
 pub struct Judge {
     baseline: Arc<Baseline>,
     compat: Compat,
+    /// By instance.
+    prepared: Vec<Prepared>,
     platforms: Vec<Logic>,
     /// By item; `None` for groups.
     plans: Vec<Option<Plan>>,
@@ -40,15 +44,26 @@ pub type Definitions<'d> = dyn FnMut(u32, DefinitionId) -> OvalResult + 'd;
 const NO_CHECK: &str = "No candidate or applicable check found.";
 
 impl Judge {
-    pub fn new(baseline: Arc<Baseline>, compat: Compat) -> Judge {
+    pub fn new(baseline: Arc<Baseline>, compat: Compat, limits: &Limits) -> Judge {
+        let content = |i: &Instance| baseline.contents.get(at(i.content)).cloned().unwrap_or_default();
+        let prepared = baseline.instances.iter().map(|i| Prepared::new(content(i), &i.bindings, compat, limits)).collect();
         let planner = Planner::new(&baseline);
         let platforms = baseline.platform_checks.iter().map(|p| planner.logic(&p.logic)).collect();
         let plans = baseline.items.iter().map(|i| i.rule.as_ref().map(|r| planner.rule(r))).collect();
-        Judge { baseline, compat, platforms, plans }
+        Judge { baseline, compat, prepared, platforms, plans }
     }
 
     pub fn baseline(&self) -> &Arc<Baseline> {
         &self.baseline
+    }
+
+    /// What evaluates each instance.
+    pub fn prepared(&self) -> &[Prepared] {
+        &self.prepared
+    }
+
+    pub fn compat(&self) -> Compat {
+        self.compat
     }
 
     /// Every rule with its position, selected or not.
