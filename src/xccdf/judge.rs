@@ -131,6 +131,11 @@ fn at(n: u32) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
+/// Two results of one rule as one, by AND.
+pub fn both(a: Verdict, b: Verdict) -> Verdict {
+    table::and([a, b], Compat::Specification).unwrap_or(a)
+}
+
 /// Whether a single rule was about this endpoint. Without one there is no evidence: nothing may call it compliant.
 pub fn any_applied(results: &[RuleResult]) -> bool {
     let says = |v| matches!(v, Verdict::Pass | Verdict::Fail | Verdict::Error | Verdict::Unknown | Verdict::Informational | Verdict::Fixed);

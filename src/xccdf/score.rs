@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::judge::RuleResult;
+use super::judge::{RuleResult, both};
 use super::model::{Baseline, Item, Role};
 use crate::judge::Verdict;
 
@@ -18,15 +18,14 @@ pub const FLAT: &str = "urn:xccdf:scoring:flat";
 pub const FLAT_UNWEIGHTED: &str = "urn:xccdf:scoring:flat-unweighted";
 pub const ABSOLUTE: &str = "urn:xccdf:scoring:absolute";
 
-/// Default, flat, flat-unweighted and absolute. Of several results of one rule the first counts, as OpenSCAP has it.
+/// Default, flat, flat-unweighted and absolute. Several results of one rule are combined as by AND. (OpenSCAP takes one of them.)
 pub fn scores(baseline: &Baseline, results: &[RuleResult]) -> [Score; 4] {
-    let mut verdicts = BTreeMap::new();
+    let mut verdicts: BTreeMap<u32, Verdict> = BTreeMap::new();
     for result in results {
-        verdicts.entry(result.item).or_insert(result.verdict);
+        verdicts.entry(result.item).and_modify(|v| *v = both(*v, result.verdict)).or_insert(result.verdict);
     }
     let passed = |n: u32, item: &Item| -> Option<bool> {
-        let rule = item.rule.as_ref().filter(|r| r.role != Role::Unscored)?;
-        debug_assert!(rule.role != Role::Unscored);
+        item.rule.as_ref().filter(|r| r.role != Role::Unscored)?;
         match verdicts.get(&n)? {
             Verdict::Pass | Verdict::Fixed => Some(true),
             Verdict::Fail | Verdict::Error | Verdict::Unknown => Some(false),
