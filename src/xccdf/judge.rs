@@ -159,7 +159,8 @@ impl<'j, 'd, 'f> Asked<'j, 'd, 'f> {
         if !item.selected {
             return one(Verdict::NotSelected, None);
         }
-        if rule.role == Role::Unchecked {
+        let role = rule.role(self.judge.compat);
+        if role == Role::Unchecked {
             return one(Verdict::NotChecked, None);
         }
         if !self.applies(n) {
@@ -185,7 +186,7 @@ impl<'j, 'd, 'f> Asked<'j, 'd, 'f> {
             Plan::Unresolved(_) | Plan::Definition { .. } | Plan::Document { .. } => {
                 let message = if let Plan::Unresolved(why) = plan { Some(why.clone()) } else { None };
                 let verdict = self.plan(plan);
-                one(if rule.role == Role::Unscored { Verdict::Informational } else { verdict }, message)
+                one(if role == Role::Unscored { Verdict::Informational } else { verdict }, message)
             }
         }
     }

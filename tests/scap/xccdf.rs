@@ -54,7 +54,7 @@ fn the_results_and_the_score_of_a_real_report() {
     let count = |v| results.iter().filter(|r| r.verdict == v).count();
     assert_eq!([Verdict::Pass, Verdict::Fail, Verdict::NotApplicable, Verdict::Unknown].map(count), [134, 18, 354, 1]);
     // OpenSCAP adds in single precision.
-    assert!((scores(&baseline, &results)[0].score - 65.394844).abs() < 1e-4);
+    assert!((scores(&baseline, &results, Compat::OpenScap)[0].score - 65.394844).abs() < 1e-4);
 }
 
 /// Whether `oscap` is here; says so if not, or fails where peers are required.
@@ -119,7 +119,8 @@ fn ours(baseline: Baseline, arf: &str) -> Report {
     let facts = SystemCharacteristics::parse(arf, &Limits::default()).unwrap();
     let (baseline, results) = judged(baseline, &facts, 0);
     let id = |r: &RuleResult| baseline.items[usize::try_from(r.item).unwrap()].id.clone();
-    let mut scores: Vec<_> = scores(&baseline, &results).iter().map(|s| (s.system.to_owned(), s.score, s.maximum)).collect();
+    let mut scores: Vec<_> =
+        scores(&baseline, &results, Compat::OpenScap).iter().map(|s| (s.system.to_owned(), s.score, s.maximum)).collect();
     scores.sort_by(|a, b| a.0.cmp(&b.0));
     Report { results: results.iter().map(|r| (id(r), r.verdict.name().to_owned())).collect(), scores, values }
 }

@@ -248,8 +248,10 @@ fn candidates() -> String {
         let reference = format!("<check-content-ref href=\"{file}\"/>");
         out += &rule(&format!("whole_{name}"), "", &content("", &reference));
         out += &rule(&format!("whole_{name}_negated"), "", &content("negate=\"true\"", &reference));
-        out += &rule(&format!("multi_{name}"), "", &content("multi-check=\"true\"", &reference));
-        out += &rule(&format!("multi_{name}_negated"), "", &content("multi-check=\"true\" negate=\"true\"", &reference));
+        // Scores of results that differ are ours alone: OpenSCAP takes whichever stands first.
+        let role = if name == "all" { "" } else { "role=\"unscored\"" };
+        out += &rule(&format!("multi_{name}"), role, &content("multi-check=\"true\"", &reference));
+        out += &rule(&format!("multi_{name}_negated"), role, &content("multi-check=\"true\" negate=\"true\"", &reference));
     }
     out += &rule("multi_named", "", &content("multi-check=\"true\"", "<check-content-ref href=\"whole.xml\" name=\"oval:w:def:1\"/>"));
     out
@@ -427,6 +429,8 @@ fn profiles() -> String {
         + &refine("false", "role=\"unscored\"")
         + &refine("selectors", "selector=\"nowhere\"")
         + &refine("selectors_only", "selector=\"b\"")
+        + &refine("heavy", "weight=\"2.0\"")
+        + &refine("unchecked_elsewhere", "severity=\"low\"")
         + &refine("unchecked", "role=\"full\"");
     out += &profile("refined", "", &refined);
     let clustered = select("", "cluster", true) + &select("rule", "cluster_two", false) + &select("rule", "visible", true);
