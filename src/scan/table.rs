@@ -200,11 +200,12 @@ pub static TABLES: &[Table] = &[
             col("size", Int, "bytes; regular files only"),
             col("sha256", Str, "of the content; where the rule asks for it"),
             col("target", Str, "of a symbolic link"),
-            col("canonical", Str, "where a symbolic link ends after all links; empty where it ends nowhere"),
+            col("canonical", Str, "where a symbolic link ends after all links, with a final `/` at a folder; empty where it ends nowhere"),
             col("uid", Int, "number of the owner"),
             col("gid", Int, "number of the group"),
             col("modified", Int, "seconds since 1970 of the last change of the content; where the pack asks for it"),
             col("acl", Bool, "an access control list beyond the permission bits"),
+            col("real", Str, "the path with the links among its folders followed, where that is another path"),
         ],
     },
     Table {

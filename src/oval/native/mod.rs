@@ -1,1 +1,3 @@
 //! Objects resolved against the tables of a native scan.
+
+pub mod asks;

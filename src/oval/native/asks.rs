@@ -1,0 +1,34 @@
+//! What must be collected for an object, as items of the tables that hold only what was asked.
+//!
+//! This comment is the one place that says how items are written; collectors (`collect::asked`) and this module hold to it. An item is
+//! also the key of its row in `scope`, compared byte for byte.
+//!
+//! ```text
+//! file, text:   [option " "]... target
+//!   target:     /path            that path, as today
+//!               /pa?h/*.conf     a glob, as today
+//!               ^regex           files whose whole absolute path matches: what is not a folder once links are followed
+//!               DIR//NAME        what is in folders DIR and is no folder itself (a link to one counts), by name
+//!               DIR//            the folders DIR themselves
+//!     DIR:      /path or ^regex. A path is followed through links. A regex is matched against the whole path of every folder
+//!     NAME:     a regex, searched in the name
+//!   options:    in this order, each once
+//!     depth=N   DIR//...: also the folders up to N levels below each DIR; -1: all levels. Links to folders are not entered
+//!     links     with depth: links to folders are entered too
+//!     local     folders on network file systems (by type: nfs, cifs, ...) are not entered
+//!     xdev      other file systems than DIR's are not entered
+//!     modified  `file`: fill the column `modified`
+//!     hash      `file`: fill the column `sha256`
+//! systemd:      PROPERTY " " UNIT, where UNIT is a unit's name or ^regex over the names of all units that systemd has loaded or that
+//!               have a unit file. A unit that is not there gives no row, and scope `absent`
+//! environment:  NAME or ^regex
+//! registry:     a path in lower case (hive abbreviated) for all values of the key, or ^regex over such paths
+//! ```
+//!
+//! Regexes are those of OVAL (`super::super::pattern`), unanchored but for the `^` they begin with; a NAME has no `^` of its own unless the
+//! content has it. Walks for a regex begin at its literal prefix and enter links to folders too, each real folder once on a way
+//! (no cycles); a path below such a link is reported as walked, and its row says in `real` where its folder really is. In a DIR
+//! regex `//` is written `/(?:)/`, so the first `//` always ends DIR.
+//!
+//! Rows of `file`: `canonical` of a link to a folder ends with `/`. `text` reads regular files through links and passes over anything
+//! else. A walk that could not see everything it should have (a folder that may not be read, too many matches) is `error` in scope.
