@@ -27,7 +27,12 @@ impl Tree {
     pub(super) fn with_host<T>(&self, test: impl FnOnce(&Host<'_>) -> T) -> T {
         let root = Root::new(self.path());
         let (asks, limits) = (Collect::new(), Limits::default());
-        test(&Host { root: &root, asks: &asks, limits: &limits, release: os::read_release(&root), names: Names::read(&root) })
+        test(&Host { root: &root, asks: &asks, limits: &limits, release: os::read_release(&root), names: Names::read(&root), keep: &|_| true })
+    }
+
+    pub(super) fn with_asks<T>(&self, items: &[(&str, &[&str])], test: impl FnOnce(&Host<'_>) -> T) -> T {
+        let asks = asks(items);
+        self.with_host(|host| test(&Host { asks: &asks, release: BTreeMap::new(), names: Names::default(), ..*host }))
     }
 
     fn collect(&self, asks: &Collect) -> Scan {
