@@ -207,7 +207,7 @@ mod tests {
         let sha = format!("$6$salt${}", hash(86));
         let grub = format!("grub.pbkdf2.sha512.10000.{}.{}", "AB12".repeat(32), "CD34".repeat(32));
         let text = format!("rootpw --iscrypted {sha}\npassword_pbkdf2 root {grub}\nolcRootPW: {{SSHA}}{}\nPATH=$1$2$PATH\n", hash(32));
-        let masked = mask("/root/ks.cfg", &text);
+        let masked = mask("/srv/ks.cfg", &text);
         assert!(masked.contains(&format!("$6$xxxx${}\n", "x".repeat(86))), "{masked}");
         assert!(masked.contains(&format!("sha512.10000.{}.{}\n", "0".repeat(128), "0".repeat(128))), "{masked}");
         assert!(masked.contains(&format!("{{SSHA}}{}\n", "x".repeat(32))), "{masked}");
