@@ -44,6 +44,8 @@ pub struct Limits {
     pub content_bytes: usize,
     /// How deep elements of XML may be nested.
     pub xml_depth: usize,
+    /// Attributes of one tag, and namespaces in scope of one element.
+    pub xml_attributes: usize,
     /// Bytes of one tag or one text in XML.
     pub xml_value_bytes: usize,
     /// Steps that a regular expression with look-around or back-references may take on one text; past them its test is an error.
@@ -74,6 +76,7 @@ impl Default for Limits {
             rule_bytes: 256 << 10,
             content_bytes: 256 << 20,
             xml_depth: 200,
+            xml_attributes: 256,
             xml_value_bytes: 4 << 20,
             regex_steps: 1_000_000,
             variable_values: 100_000,

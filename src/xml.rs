@@ -3,8 +3,10 @@
 //! `bytes (plain, gzip, bzip2, zstd) -> text -> checked -> roxmltree`. The check is one pass that needs no memory: no DTD and so no entities
 //! of the document's own, bounded depth, bounded names, attributes and texts. Whoever walks a checked tree may recurse.
 
+pub mod scan;
+
 use quick_xml::Reader;
-use quick_xml::events::Event;
+use quick_xml::events::{BytesStart, Event};
 
 use crate::limits::Limits;
 use crate::scan::inflate::{Encoding, InflateError, inflate};
@@ -41,38 +43,71 @@ pub fn tree<'t>(text: &'t str, limits: &Limits) -> Result<roxmltree::Document<'t
 /// Refuses what no honest document has, before memory is spent on it.
 pub fn check(text: &str, limits: &Limits) -> Result<(), XmlError> {
     let mut reader = Reader::from_str(text);
-    let mut depth = 0usize;
+    let mut open = Open { text, limits, scopes: Vec::new(), copied: 0 };
     loop {
-        let refuse = |reader: &Reader<&[u8]>, why: String| {
+        let refused = match reader.read_event() {
+            Ok(Event::Eof) if open.scopes.is_empty() => return Ok(()),
+            Ok(Event::Eof) => Err("the document ends inside an element".into()),
+            Ok(Event::Start(tag)) => open.tag(&tag, true),
+            Ok(Event::Empty(tag)) => open.tag(&tag, false),
+            Ok(Event::End(_)) => {
+                open.scopes.pop();
+                Ok(())
+            }
+            Ok(Event::DocType(_)) => Err("a document type declaration: entities are not expanded; remove it".into()),
+            Ok(Event::Text(e)) => open.size(e.len()),
+            Ok(Event::CData(e)) => open.size(e.len()),
+            Ok(_) => Ok(()),
+            Err(e) => Err(e.to_string()),
+        };
+        if let Err(why) = refused {
             let at = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX).min(text.len());
             let line = text.as_bytes().iter().take(at).filter(|b| **b == b'\n').count() + 1;
-            Err(XmlError::Refused { line, why })
-        };
-        let size = match reader.read_event() {
-            Ok(Event::Eof) if depth == 0 => return Ok(()),
-            Ok(Event::Eof) => return refuse(&reader, "the document ends inside an element".into()),
-            Ok(Event::Start(e)) => {
-                depth += 1;
-                if depth > limits.xml_depth {
-                    return refuse(&reader, format!("elements are nested over {} deep (limits.xml_depth)", limits.xml_depth));
-                }
-                e.len()
-            }
-            Ok(Event::End(_)) => {
-                depth = depth.saturating_sub(1);
-                0
-            }
-            Ok(Event::DocType(_)) => {
-                return refuse(&reader, "a document type declaration: entities are not expanded; remove it".into());
-            }
-            Ok(Event::Empty(e)) => e.len(),
-            Ok(Event::Text(e)) => e.len(),
-            Ok(Event::CData(e)) => e.len(),
-            Ok(_) => 0,
-            Err(e) => return refuse(&reader, e.to_string()),
-        };
-        if size > limits.xml_value_bytes {
-            return refuse(&reader, format!("a tag or text of {size} bytes, over {} (limits.xml_value_bytes)", limits.xml_value_bytes));
+            return Err(XmlError::Refused { line, why });
         }
+    }
+}
+
+/// The elements that are open. A tree costs time in the square of a tag's attributes, and copies the namespaces in scope into each element
+/// that declares one.
+struct Open<'t> {
+    text: &'t str,
+    limits: &'t Limits,
+    /// Namespaces in scope of each.
+    scopes: Vec<usize>,
+    copied: usize,
+}
+
+impl Open<'_> {
+    fn tag(&mut self, tag: &BytesStart<'_>, opens: bool) -> Result<(), String> {
+        self.size(tag.len())?;
+        let most = self.limits.xml_attributes;
+        // ` a=""` is the shortest.
+        if tag.len() > 5 * most && tag.attributes().with_checks(false).count() > most {
+            return Err(format!("a tag of over {most} attributes (limits.xml_attributes)"));
+        }
+        let declared = tag.attributes_raw().matches("xmlns").count();
+        let scope = self.scopes.last().copied().unwrap_or(0) + declared;
+        if declared > 0 {
+            self.copied += scope;
+        }
+        // Generators declare a dozen at the root, or one at each element.
+        if scope > most || self.copied > self.text.len() {
+            return Err(format!(
+                "over {most} namespaces in one place (limits.xml_attributes), or most of the document declares namespaces"
+            ));
+        }
+        if opens {
+            self.scopes.push(scope);
+            if self.scopes.len() > self.limits.xml_depth {
+                return Err(format!("elements are nested over {} deep (limits.xml_depth)", self.limits.xml_depth));
+            }
+        }
+        Ok(())
+    }
+
+    fn size(&self, size: usize) -> Result<(), String> {
+        let most = self.limits.xml_value_bytes;
+        if size > most { Err(format!("a tag or text of {size} bytes, over {most} (limits.xml_value_bytes)")) } else { Ok(()) }
     }
 }

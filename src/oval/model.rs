@@ -40,9 +40,26 @@ pub struct Content {
     pub objects: Vec<Object>,
     pub states: Vec<State>,
     pub variables: Vec<Variable>,
+    /// What could not be used, in document order. The tests that need it have no object and so are unknown; [`Content::problem`] says why.
+    pub problems: Vec<Problem>,
+}
+
+/// A piece of a document that could not be used.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error)]
+#[error("line {line}: {id}: {message}")]
+pub struct Problem {
+    pub line: u32,
+    /// The definition, test, object, state or variable that it is in.
+    pub id: Box<str>,
+    pub message: String,
 }
 
 impl Content {
+    /// Why a test (or anything else) cannot be evaluated.
+    pub fn problem(&self, id: &str) -> Option<&Problem> {
+        self.problems.iter().find(|p| *p.id == *id)
+    }
+
     pub fn definition(&self, id: &str) -> Option<DefinitionId> {
         find(&self.definitions, id, |d| &d.id).map(DefinitionId)
     }
@@ -174,7 +191,7 @@ pub struct Test {
     pub check: Check,
     pub existence: Existence,
     pub state_operator: Operator,
-    /// `None` only for `unknown_test`, which is unknown.
+    /// `None` only for `unknown_test` and for tests with a problem: both are unknown.
     pub object: Option<ObjectId>,
     pub states: Vec<StateId>,
 }

@@ -1,1 +1,0 @@
-//! `oval_definitions` XML to the model, names resolved, every problem with its place.
