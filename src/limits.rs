@@ -52,6 +52,8 @@ pub struct Limits {
     pub regex_steps: usize,
     /// Values that one OVAL variable may have; past them it is an error.
     pub variable_values: usize,
+    /// Bytes of all values of one OVAL variable together; past them it is an error.
+    pub variable_bytes: usize,
 }
 
 impl Default for Limits {
@@ -80,6 +82,7 @@ impl Default for Limits {
             xml_value_bytes: 4 << 20,
             regex_steps: 1_000_000,
             variable_values: 100_000,
+            variable_bytes: 16 << 20,
         }
     }
 }

@@ -1,1 +1,0 @@
-//! Evaluation: definitions, criteria, tests, states, sets over facts.

@@ -1,0 +1,1 @@
+//! Unit tests of the evaluator over content made by hand.

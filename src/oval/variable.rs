@@ -1,1 +1,0 @@
-//! Variables: constant, external, local with all functions.
