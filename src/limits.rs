@@ -50,6 +50,10 @@ pub struct Limits {
     pub xml_value_bytes: usize,
     /// Steps that a regular expression with look-around or back-references may take on one text; past them its test is an error.
     pub regex_steps: usize,
+    /// Steps that resolving one XCCDF profile may take: settings applied, names looked up, things inherited.
+    pub benchmark_steps: usize,
+    /// Times that one baseline may ask the same OVAL documents with other values; rules past them are not checked.
+    pub content_instances: usize,
     /// Values that one OVAL variable may have; past them it is an error.
     pub variable_values: usize,
     /// Bytes of all values of one OVAL variable together; past them it is an error.
@@ -81,6 +85,8 @@ impl Default for Limits {
             xml_attributes: 256,
             xml_value_bytes: 4 << 20,
             regex_steps: 1_000_000,
+            benchmark_steps: 20_000_000,
+            content_instances: 256,
             variable_values: 100_000,
             variable_bytes: 16 << 20,
         }

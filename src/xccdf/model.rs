@@ -169,6 +169,11 @@ pub enum Check {
         multi: bool,
         reference: ContentRef,
     },
+    /// A value that it exports is not there, or has nothing for the selector: unknown.
+    Unbound {
+        why: String,
+        reference: ContentRef,
+    },
     /// A checking system or a content that this build cannot evaluate, and why: notchecked.
     Unsupported {
         system: String,

@@ -1,1 +1,95 @@
-//! The four scores.
+//! The four scores of XCCDF 1.2 over rule results (NISTIR 7275r4, tables 40 and 41).
+
+use std::collections::BTreeMap;
+
+use super::judge::RuleResult;
+use super::model::{Baseline, Item, Role};
+use crate::judge::Verdict;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    pub system: &'static str,
+    pub score: f64,
+    pub maximum: f64,
+}
+
+pub const DEFAULT: &str = "urn:xccdf:scoring:default";
+pub const FLAT: &str = "urn:xccdf:scoring:flat";
+pub const FLAT_UNWEIGHTED: &str = "urn:xccdf:scoring:flat-unweighted";
+pub const ABSOLUTE: &str = "urn:xccdf:scoring:absolute";
+
+/// Default, flat, flat-unweighted and absolute. Of several results of one rule the first counts, as OpenSCAP has it.
+pub fn scores(baseline: &Baseline, results: &[RuleResult]) -> [Score; 4] {
+    let mut verdicts = BTreeMap::new();
+    for result in results {
+        verdicts.entry(result.item).or_insert(result.verdict);
+    }
+    let passed = |n: u32, item: &Item| -> Option<bool> {
+        let rule = item.rule.as_ref().filter(|r| r.role != Role::Unscored)?;
+        debug_assert!(rule.role != Role::Unscored);
+        match verdicts.get(&n)? {
+            Verdict::Pass | Verdict::Fixed => Some(true),
+            Verdict::Fail | Verdict::Error | Verdict::Unknown => Some(false),
+            Verdict::NotSelected | Verdict::NotApplicable | Verdict::Informational | Verdict::NotChecked => None,
+        }
+    };
+    let counted: Vec<Option<bool>> = (0u32..).zip(&baseline.items).map(|(n, item)| passed(n, item)).collect();
+    let (mut flat, mut unweighted) = ((0.0, 0.0), (0.0, 0.0));
+    for (item, passed) in baseline.items.iter().zip(&counted) {
+        let Some(passed) = passed else { continue };
+        flat.1 += item.weight;
+        unweighted.1 += 1.0;
+        if *passed {
+            flat.0 += item.weight;
+            unweighted.0 += 1.0;
+        }
+    }
+    // Both sums add the same weights in the same order: equality is exact.
+    let absolute = if flat.0 == flat.1 { 1.0 } else { 0.0 };
+    [
+        Score { system: DEFAULT, score: tree(baseline, &counted), maximum: 100.0 },
+        Score { system: FLAT, score: flat.0, maximum: flat.1 },
+        Score { system: FLAT_UNWEIGHTED, score: unweighted.0, maximum: unweighted.1 },
+        Score { system: ABSOLUTE, score: absolute, maximum: flat.1 },
+    ]
+}
+
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    score: f64,
+    weight: f64,
+    count: u32,
+}
+
+impl Sum {
+    fn normal(self) -> f64 {
+        if self.count > 0 && self.weight > 0.0 { self.score / self.weight } else { self.score }
+    }
+
+    fn add(&mut self, score: f64, weight: f64) {
+        self.score += score * weight;
+        self.weight += weight;
+        self.count += 1;
+    }
+}
+
+/// The default score: each group is the weighted mean of what counts within it. Children stand behind their parents, so one pass from the
+/// end meets every group when it is complete.
+fn tree(baseline: &Baseline, counted: &[Option<bool>]) -> f64 {
+    let mut sums = vec![Sum::default(); baseline.items.len()];
+    let mut top = Sum::default();
+    for (n, item) in baseline.items.iter().enumerate().rev() {
+        let own = match (&item.rule, counted.get(n).copied().flatten()) {
+            (Some(_), Some(passed)) => Some(if passed { 100.0 } else { 0.0 }),
+            (Some(_), None) => None,
+            (None, _) => sums.get(n).filter(|s| s.count > 0).map(|s| s.normal()),
+        };
+        let Some(own) = own else { continue };
+        let parent = item.parent.and_then(|p| usize::try_from(p).ok()).filter(|p| *p < n);
+        match parent.and_then(|p| sums.get_mut(p)) {
+            Some(sum) => sum.add(own, item.weight),
+            None => top.add(own, item.weight),
+        }
+    }
+    top.normal()
+}
