@@ -17,6 +17,8 @@ pub(super) type One = Result<Option<Vec<Row>>, String>;
 pub(super) struct Wish {
     /// By its own name.
     pub(super) exact: bool,
+    /// By something else than a walk through folders that nobody named.
+    near: bool,
     pub(super) hash: bool,
     pub(super) modified: bool,
 }
@@ -32,25 +34,27 @@ struct Paths {
 struct Looked<'i> {
     item: &'i str,
     is_walk: bool,
+    is_far: bool,
     paths: Vec<usize>,
     problem: Option<String>,
 }
 
 /// Looks at everything that was asked of a table. `look` is told how the path was asked for.
 ///
-/// Each path is looked at once: no path has two rows that differ. Rows of files that only a walk found are kept where `host.keep` says so.
+/// Each path is looked at once: no path has two rows that differ. Rows of what only far walks found are kept where
+/// `host.keep` says so.
 pub(super) fn each(host: &Host<'_>, name: &str, mut look: impl FnMut(&str, Wish) -> One) -> Vec<Row> {
     let items = host.asks.get(&table(name)).map_or(&[][..], Vec::as_slice);
     let mut walker = Walker::new(host.root);
     let mut paths = Paths::default();
     let mut looked: Vec<Looked<'_>> = items.iter().map(|text| lead(host, text, &mut walker, &mut paths)).collect();
     // Walks come last: they are what may be too much.
-    looked.sort_by_key(|l| l.is_walk);
+    looked.sort_by_key(|l| (l.is_walk, l.is_far));
     let mut rows = Vec::new();
     let mut scopes = Vec::new();
     // What is known of each path: whether it is there.
     let mut seen: Vec<Option<Result<bool, String>>> = vec![None; paths.wishes.len()];
-    for Looked { item, is_walk, paths: ids, mut problem } in looked {
+    for Looked { item, is_walk, is_far, paths: ids, mut problem } in looked {
         let before = rows.len();
         let mut present = false;
         let mut mine = Vec::new();
@@ -61,7 +65,7 @@ pub(super) fn each(host: &Host<'_>, name: &str, mut look: impl FnMut(&str, Wish)
             }
             let known = known.get_or_insert_with(|| match look(path, *wish) {
                 Ok(Some(mut more)) => {
-                    if is_walk && !wish.exact {
+                    if is_far && !wish.near {
                         more.retain(|row| (host.keep)(row));
                     }
                     rows.extend(more);
@@ -90,19 +94,20 @@ pub(super) fn each(host: &Host<'_>, name: &str, mut look: impl FnMut(&str, Wish)
 }
 
 fn lead<'i>(host: &Host<'_>, text: &'i str, walker: &mut Walker<'_>, paths: &mut Paths) -> Looked<'i> {
-    let (found, wish, is_walk) = match item::parse(text) {
-        Err(why) => (Matches { paths: Vec::new(), problem: Some(why) }, Wish::default(), false),
+    let (found, wish, is_walk, is_far) = match item::parse(text, host.limits) {
+        Err(why) => (Matches { paths: Vec::new(), problem: Some(why) }, Wish::default(), false, false),
         Ok(Item { target, modified, hash }) => {
-            let wish = Wish { exact: matches!(target, Target::Path(_)), hash, modified };
+            let is_far = matches!(&target, Target::Walk(walk) if walk.is_far());
+            let wish = Wish { exact: matches!(target, Target::Path(_)), near: !is_far, hash, modified };
             match target {
-                Target::Path(path) => (Matches { paths: vec![path], problem: None }, wish, false),
-                Target::Glob(pattern) => (host.root.expand(&pattern), wish, false),
-                Target::Walk(walk) => (walker.run(&walk), wish, true),
+                Target::Path(path) => (Matches { paths: vec![path], problem: None }, wish, false, false),
+                Target::Glob(pattern) => (host.root.expand(&pattern), wish, false, false),
+                Target::Walk(walk) => (walker.run(&walk), wish, true, is_far),
             }
         }
     };
     let ids = found.paths.into_iter().map(|path| paths.add(path, wish)).collect();
-    Looked { item: text, is_walk, paths: ids, problem: found.problem }
+    Looked { item: text, is_walk, is_far, paths: ids, problem: found.problem }
 }
 
 impl Paths {
@@ -112,6 +117,7 @@ impl Paths {
         match self.wishes.get_mut(id) {
             Some((_, known)) => {
                 known.exact |= wish.exact;
+                known.near |= wish.near;
                 known.hash |= wish.hash;
                 known.modified |= wish.modified;
             }

@@ -2,6 +2,7 @@
 
 use super::asked::scope;
 use super::{Gap, Gathered, Host, item::Pattern, row, secrets, table};
+use crate::limits::Limits;
 use crate::scan::Row;
 
 pub(super) fn collect(host: &Host<'_>) -> Gathered {
@@ -11,13 +12,13 @@ pub(super) fn collect(host: &Host<'_>) -> Gathered {
         return Err(Gap::NotAsked);
     }
     let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.to_string_lossy().into_owned())));
-    Ok(rows(items, &variables.collect::<Vec<_>>()))
+    Ok(rows(items, &variables.collect::<Vec<_>>(), host.limits))
 }
 
-fn rows(items: &[String], variables: &[(String, String)]) -> Vec<Row> {
+fn rows(items: &[String], variables: &[(String, String)], limits: &Limits) -> Vec<Row> {
     let mut rows = Vec::new();
     for item in items {
-        let pattern = item.starts_with('^').then(|| Pattern::new(item)).transpose();
+        let pattern = item.starts_with('^').then(|| Pattern::new(item, limits)).transpose();
         let (mut present, mut problem) = (false, None);
         for (name, value) in variables {
             let matches = match &pattern {
@@ -51,7 +52,7 @@ mod tests {
     fn names_and_patterns() {
         let variables = [("PATH", "/bin"), ("PATHEXT", "x"), ("API_TOKEN", "s3cret")].map(|(n, v)| (n.to_owned(), v.to_owned()));
         let items = ["PATH", "^PATH", "NONE", "API_TOKEN", "^("].map(str::to_owned);
-        let rows: Vec<_> = rows(&items, &variables).iter().map(ToString::to_string).collect();
+        let rows: Vec<_> = rows(&items, &variables, &Limits::default()).iter().map(ToString::to_string).collect();
         assert_eq!(
             rows[..6],
             [
@@ -63,7 +64,7 @@ mod tests {
                 r#"scope{"table":"environment","item":"API_TOKEN","state":"error","message":"API_TOKEN may hold a secret, it is not uploaded"}"#,
             ]
         );
-        assert!(rows[6].contains("not a regular expression"), "{}", rows[6]);
+        assert!(rows[6].contains("pattern "), "{}", rows[6]);
         assert_eq!(rows.len(), 7);
     }
 }

@@ -9,6 +9,8 @@ use regex_automata::hybrid::dfa::{Cache, DFA};
 use regex_automata::util::{start, syntax};
 
 use super::root::is_pattern;
+use crate::limits::Limits;
+use crate::oval::pattern::{Flags, Pattern as Oval};
 
 #[derive(Debug)]
 pub(super) struct Item {
@@ -53,8 +55,16 @@ pub(super) enum Wanted {
     Folders,
 }
 
+impl Walk {
+    /// Whether it goes through folders that nobody named, and so may find far more than is of use.
+    pub(super) fn is_far(&self) -> bool {
+        let anywhere = matches!(&self.from, From::Regex(pattern) if pattern.prefix == "/");
+        self.depth.is_none_or(|depth| depth > 1) || anywhere && matches!(self.wanted, Wanted::Whole)
+    }
+}
+
 /// Reads an item. The error says why it cannot be looked for.
-pub(super) fn parse(text: &str) -> Result<Item, String> {
+pub(super) fn parse(text: &str, limits: &Limits) -> Result<Item, String> {
     let mut item = Item { target: Target::Path(String::new()), modified: false, hash: false };
     let (mut depth, mut links, mut local, mut xdev) = (Some(0), false, false, false);
     let mut rest = text;
@@ -75,12 +85,12 @@ pub(super) fn parse(text: &str) -> Result<Item, String> {
     let walk = |from, wanted| Target::Walk(Walk { from, wanted, depth, links, local, xdev });
     item.target = match rest.split_once("//") {
         Some((folder, name)) => {
-            let from = if folder.starts_with('^') { From::Regex(Pattern::new(folder)?) } else { From::Path(plain(folder)?) };
+            let from = if folder.starts_with('^') { From::Regex(Pattern::new(folder, limits)?) } else { From::Path(plain(folder)?) };
             // In the root's own `///NAME`.
             let name = if folder.is_empty() { name.trim_start_matches('/') } else { name };
-            walk(from, if name.is_empty() { Wanted::Folders } else { Wanted::Name(Pattern::new(name)?) })
+            walk(from, if name.is_empty() { Wanted::Folders } else { Wanted::Name(Pattern::new(name, limits)?) })
         }
-        None if rest.starts_with('^') => walk(From::Regex(Pattern::new(rest)?), Wanted::Whole),
+        None if rest.starts_with('^') => walk(From::Regex(Pattern::new(rest, limits)?), Wanted::Whole),
         None if is_pattern(rest) => Target::Glob(plain(rest)?),
         None => Target::Path(plain(rest)?),
     };
@@ -105,7 +115,7 @@ fn plain(path: &str) -> Result<String, String> {
 
 /// A regular expression over paths or names, and what it lets us skip.
 pub(super) struct Pattern {
-    regex: regex::Regex,
+    regex: Oval,
     /// Says of a folder whether anything below it can match. None for what only backtracking can match: every folder may.
     reach: Option<(DFA, RefCell<Cache>)>,
     /// The folder that all matches lie in.
@@ -114,13 +124,15 @@ pub(super) struct Pattern {
 
 impl std::fmt::Debug for Pattern {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "/{}/", self.regex.as_str())
+        write!(f, "/{}/", self.regex.source())
     }
 }
 
 impl Pattern {
-    pub(super) fn new(text: &str) -> Result<Pattern, String> {
-        let regex = regex::Regex::new(text).map_err(|e| format!("not a regular expression: {e}"))?;
+    pub(super) fn new(text: &str, limits: &Limits) -> Result<Pattern, String> {
+        let regex = Oval::new(text, Flags::default(), limits).map_err(|e| e.to_string())?;
+        // What cannot be asked is said at once, not at each path.
+        regex.is_match("").map_err(|e| e.to_string())?;
         let syntax = syntax::Config::new().utf8(false).unicode(false);
         let reach = DFA::builder().syntax(syntax).thompson(regex_automata::nfa::thompson::Config::new().utf8(false)).build(text).ok();
         let reach = reach.map(|dfa| {
@@ -131,7 +143,7 @@ impl Pattern {
     }
 
     pub(super) fn is_match(&self, text: &str) -> Result<bool, String> {
-        Ok(self.regex.is_match(text))
+        self.regex.is_match(text).map_err(|e| e.to_string())
     }
 
     /// Whether something below a folder can match. Where that is not known, it can.
@@ -198,7 +210,7 @@ mod tests {
     use super::*;
 
     fn shown(text: &str) -> String {
-        match parse(text) {
+        match parse(text, &Limits::default()) {
             Ok(item) => format!("{:?} {} {}", item.target, item.modified, item.hash),
             Err(why) => why,
         }
@@ -233,7 +245,7 @@ mod tests {
                 assert_eq!(shown(text), read, "{text}");
             }
         }
-        assert!(shown("^/etc/(").starts_with("not a regular expression"));
+        assert!(shown("^/etc/(").starts_with("pattern "), "{}", shown("^/etc/("));
         assert!(shown("//.*").contains("Path(\"/\"), wanted: Name(/.*/)"));
     }
 
@@ -257,11 +269,11 @@ mod tests {
 
     #[test]
     fn what_cannot_match_is_not_walked() {
-        let pattern = Pattern::new(r"^\/s?bin|^\/usr\/s?bin|^\/usr\/local\/s?bin").unwrap();
+        let pattern = Pattern::new(r"^\/s?bin|^\/usr\/s?bin|^\/usr\/local\/s?bin", &Limits::default()).unwrap();
         for (folder, reached) in [("/", true), ("/etc", false), ("/usr", true), ("/usr/share", false), ("/usr/bin", true), ("/usr/local", true)] {
             assert_eq!(pattern.reaches(folder), reached, "{folder}");
         }
-        assert!(!Pattern::new("^/etc/(sudoers|sudoers\\.d/.*)$").unwrap().reaches("/etc/sudoers"));
-        assert!(Pattern::new("^/etc/a|b").unwrap().reaches("/var"));
+        assert!(!Pattern::new("^/etc/(sudoers|sudoers\\.d/.*)$", &Limits::default()).unwrap().reaches("/etc/sudoers"));
+        assert!(Pattern::new("^/etc/a|b", &Limits::default()).unwrap().reaches("/var"));
     }
 }

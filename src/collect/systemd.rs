@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::asked::scope;
 use super::item::Pattern;
 use super::{Gap, Gathered, Host, row, table};
+use crate::limits::Limits;
 use crate::scan::Row;
 
 /// Units of one call, so that its arguments stay short.
@@ -66,7 +67,7 @@ pub(super) fn collect(host: &Host<'_>) -> Gathered {
     if !host.root.is_live() {
         return Err(Gap::NotAsked);
     }
-    Ok(rows(items, &systemctl)?)
+    Ok(rows(items, &systemctl, host.limits)?)
 }
 
 /// What an item asks: a property of the units that match.
@@ -77,10 +78,10 @@ struct Wanted<'i> {
     problem: Option<String>,
 }
 
-fn rows(items: &[String], run: Run<'_>) -> Result<Vec<Row>, String> {
+fn rows(items: &[String], run: Run<'_>, limits: &Limits) -> Result<Vec<Row>, String> {
     let listed = run(&["list-unit-files", "--full", "--no-legend", "--no-pager", "--plain"])?;
     let units = names(&listed);
-    let wanted: Vec<Wanted<'_>> = items.iter().map(|item| wanted(item, &units)).collect();
+    let wanted: Vec<Wanted<'_>> = items.iter().map(|item| wanted(item, &units, limits)).collect();
     let mut properties: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for want in wanted.iter().filter(|w| w.property != DEPENDENCIES) {
         for unit in &want.units {
@@ -111,7 +112,7 @@ fn rows(items: &[String], run: Run<'_>) -> Result<Vec<Row>, String> {
     Ok(rows.into_values().chain(scopes).collect())
 }
 
-fn wanted<'i>(item: &'i str, all: &BTreeSet<&'i str>) -> Wanted<'i> {
+fn wanted<'i>(item: &'i str, all: &BTreeSet<&'i str>, limits: &Limits) -> Wanted<'i> {
     let mut want = Wanted { item, property: "", units: Vec::new(), problem: None };
     let Some((property, unit)) = item.split_once(' ') else {
         want.problem = Some("not a property and a unit".into());
@@ -128,7 +129,7 @@ fn wanted<'i>(item: &'i str, all: &BTreeSet<&'i str>) -> Wanted<'i> {
         want.units.extend(all.get(unit));
         return want;
     }
-    match Pattern::new(unit) {
+    match Pattern::new(unit, limits) {
         Ok(pattern) => {
             for name in all {
                 match pattern.is_match(name) {
@@ -271,7 +272,7 @@ mod tests {
             "ActiveState ^(",
         ]
         .map(str::to_owned);
-        let got: Vec<_> = rows(&items, &fake).unwrap().iter().map(ToString::to_string).collect();
+        let got: Vec<_> = rows(&items, &fake, &Limits::default()).unwrap().iter().map(ToString::to_string).collect();
         assert_eq!(
             got[..12],
             [
@@ -291,13 +292,13 @@ mod tests {
         );
         assert_eq!(got.len(), 14);
         let none = |_: &[&str]| Err("systemctl: System has not been booted with systemd".to_owned());
-        assert_eq!(rows(&items, &none).unwrap_err(), "systemctl: System has not been booted with systemd");
+        assert_eq!(rows(&items, &none, &Limits::default()).unwrap_err(), "systemctl: System has not been booted with systemd");
     }
 
     #[test]
     fn this_machine() {
         let items = ["LoadState multi-user.target", "Dependencies multi-user.target"].map(str::to_owned);
-        match rows(&items, &systemctl) {
+        match rows(&items, &systemctl, &Limits::default()) {
             Ok(rows) => assert_eq!(rows[1].get("value").as_str(), Some("loaded"), "{rows:?}"),
             Err(why) => crate::collect::tests::skipped(&why),
         }

@@ -316,7 +316,7 @@ mod tests {
 
     fn run(tree: &Tree, item: &str) -> Matches {
         let root = Root::new(tree.path());
-        let Target::Walk(walk) = parse(item).unwrap().target else { panic!("{item} is no walk") };
+        let Target::Walk(walk) = parse(item, &Default::default()).unwrap().target else { panic!("{item} is no walk") };
         let mut found = Walker::new(&root).run(&walk);
         found.paths.sort();
         found.paths.dedup();
@@ -377,7 +377,7 @@ mod tests {
     fn names_are_bounded() {
         let tree = tree();
         let root = Root::new(tree.path());
-        let Target::Walk(walk) = parse("depth=-1 ///.*").unwrap().target else { panic!() };
+        let Target::Walk(walk) = parse("depth=-1 ///.*", &Default::default()).unwrap().target else { panic!() };
         let mut walker = Walker::new(&root);
         walker.left = 4;
         let found = walker.run(&walk);
