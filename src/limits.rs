@@ -56,6 +56,8 @@ pub struct Limits {
     pub content_instances: usize,
     /// Values that one OVAL variable may have; past them it is an error.
     pub variable_values: usize,
+    /// Items that one row may give one OVAL object; past them the object is an error.
+    pub object_items: usize,
     /// Bytes of all values of one OVAL variable together; past them it is an error.
     pub variable_bytes: usize,
 }
@@ -88,6 +90,7 @@ impl Default for Limits {
             benchmark_steps: 20_000_000,
             content_instances: 256,
             variable_values: 100_000,
+            object_items: 20_000,
             variable_bytes: 16 << 20,
         }
     }

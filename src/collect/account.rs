@@ -79,7 +79,9 @@ fn parse_users(passwd: &str, shadow: &str, problem: Option<&str>) -> Vec<Row> {
             .with("gid", number(field(3)))
             .with("home", field(5))
             .with("shell", field(6))
-            .with("gecos", field(4).filter(|g| !g.is_empty()));
+            .with("gecos", field(4).filter(|g| !g.is_empty()))
+            .with("field", field(1).map(secrets::mask_field))
+            .with("masked", shadows.get(name).and_then(|s| s.get(1)).map(|f| secrets::mask_field(f)));
         user = match (field(1).unwrap_or_default(), shadows.get(name), problem) {
             // Where passwd says that the password is elsewhere.
             ("x", None, Some(why)) => user.with_error(why),
@@ -103,7 +105,7 @@ fn password(user: Row, stored: &str) -> Row {
         Some(_) => "set",
     };
     // A locked account keeps its hash behind the mark.
-    user.with("password", state).with("hash", scheme(stored.trim_start_matches('!'))).with("masked", secrets::mask_field(stored))
+    user.with("password", state).with("hash", scheme(stored.trim_start_matches('!')))
 }
 
 /// The scheme of a hash (crypt(5)); none where there is no hash.
@@ -172,7 +174,7 @@ mod tests {
             got[2],
             "user{\"name\":\"root\",\"uid\":0,\"gid\":0,\"home\":\"/root\",\"shell\":\"/bin/bash\",\"password\":\"set\",\"hash\":\"yescrypt\",\
              \"min_days\":0,\"max_days\":99999,\"warn_days\":7,\"inactive_days\":30,\"last_change\":\"2023-12-09\",\"expires\":\"2026-01-01\",\
-             \"gecos\":\"root\",\"masked\":\"$y$j9T$xxx$xxx\"}"
+             \"gecos\":\"root\",\"masked\":\"$y$j9T$xxx$xxx\",\"field\":\"x\"}"
         );
         assert_eq!(got.len(), 4);
         assert!(got[0].contains(r#""password":"set","hash":"md5""#), "{}", got[0]);

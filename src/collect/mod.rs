@@ -22,6 +22,7 @@ mod file;
 mod interface;
 mod item;
 mod kernel_module;
+pub mod leaves_out;
 mod listening;
 mod mount;
 mod os;

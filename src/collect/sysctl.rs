@@ -62,6 +62,11 @@ fn fold(text: &str) -> String {
     text.split(|c: char| c.is_whitespace() || c == '\0').filter(|w| !w.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
+/// Whether a value is passed over, for itself or its folder.
+pub(super) fn leaves_out(key: &str) -> bool {
+    is_secret(key) || key.match_indices('.').filter_map(|(at, _)| key.get(..at)).chain([key]).any(changes)
+}
+
 /// Values, and folders of values, that change by themselves or with each boot.
 fn changes(key: &str) -> bool {
     const KEYS: [&str; 25] = [

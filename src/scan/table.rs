@@ -312,8 +312,9 @@ pub static TABLES: &[Table] = &[
             col("last_change", Str, "date of the last change of the password, `2026-11-10`"),
             col("expires", Str, "date on which the account is disabled"),
             col("gecos", Str, "comment field"),
-            col("masked", Str, "the password field with salt and hash masked: `$6$xxxx$xxx...`, `!`, `*`, empty"),
+            col("masked", Str, "the password field of the shadow file with salt and hash masked: `$6$xxxx$xxx...`, `!`, `*`, empty"),
             col("enabled", Bool, "Windows: the account may log on"),
+            col("field", Str, "the password field of /etc/passwd itself, a hash in it masked: `x` where the shadow file has it"),
         ],
     },
     Table {

@@ -32,3 +32,27 @@
 //!
 //! Rows of `file`: `canonical` of a link to a folder ends with `/`. `text` reads regular files through links and passes over anything
 //! else. A walk that could not see everything it should have (a folder that may not be read, too many matches) is `error` in scope.
+
+use super::super::model::Operation;
+use super::want::Want;
+use crate::rule::Collect;
+
+/// Items for an entity that names keys of a table: names, or regexes over them.
+pub(super) fn keys(want: &Want) -> Vec<String> {
+    match want.operation {
+        Operation::Equals => want.values.iter().filter(|v| !v.is_empty()).map(|v| v.to_string()).collect(),
+        Operation::PatternMatch => {
+            want.values.iter().map(|p| if p.starts_with('^') { p.to_string() } else { format!("^.*(?:{p})") }).collect()
+        }
+        Operation::CaseInsensitiveEquals => want.values.iter().map(|v| format!("^(?i:{})$", regex::escape(v))).collect(),
+        _ => vec!["^".to_owned()],
+    }
+}
+
+/// Sorted, each item once.
+pub(super) fn tidy(asks: &mut Collect) {
+    for items in asks.values_mut() {
+        items.sort();
+        items.dedup();
+    }
+}
