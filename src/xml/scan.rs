@@ -38,11 +38,12 @@ pub struct Tag<'x> {
 impl<'x> Tag<'x> {
     /// Attributes by local name, values as written.
     pub fn attributes(&self) -> impl Iterator<Item = (&'x str, &'x str)> + use<'x> {
-        let mut rest = self.attributes;
+        let (text, mut at) = (self.attributes, 0);
         std::iter::from_fn(move || {
-            let (name, value, after) = attribute(rest)?;
-            rest = after;
-            Some((local(name), value))
+            let (name, value, next) = attribute(text, at)?;
+            at = next;
+            let colon = name.bytes().rposition(|b| b == b':');
+            Some((colon.and_then(|colon| name.get(colon + 1..)).unwrap_or(name), value))
         })
     }
 
@@ -139,6 +140,21 @@ impl<'x> Scanner<'x> {
         }
     }
 
+    /// The next child of the open element, or `None` at its end. Texts are passed over.
+    pub fn child(&mut self) -> Result<Option<Tag<'x>>, ScanError> {
+        loop {
+            if !self.open.is_empty() {
+                let rest = self.rest();
+                self.at += memchr(b'<', rest.as_bytes()).unwrap_or(0);
+            }
+            match self.next()? {
+                Token::Open(tag) => return Ok(Some(tag)),
+                Token::Close | Token::End => return Ok(None),
+                Token::Text(_) => {}
+            }
+        }
+    }
+
     /// The text of an element that was just opened, up to and with its end. Elements in it are passed over.
     pub fn value(&mut self, tag: &Tag<'x>) -> Result<Cow<'x, str>, ScanError> {
         if tag.empty {
@@ -218,39 +234,54 @@ impl<'x> Scanner<'x> {
 
     fn tag(&mut self, rest: &'x str) -> Result<Tag<'x>, ScanError> {
         self.tag_at = self.at;
-        let inner = rest.get(1..).unwrap_or_default();
-        let length = inner.bytes().position(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r' | b'/' | b'>')).unwrap_or(0);
-        let (name, mut after) = inner.split_at_checked(length).unwrap_or_default();
-        if name.is_empty() || name.contains(['<', '"', '\'', '=', '&']) || name.starts_with(|c: char| c.is_ascii_digit()) {
+        let bytes = rest.as_bytes();
+        let (mut end, mut colon) = (1, 0);
+        while let Some(byte) = bytes.get(end) {
+            match NAME[usize::from(*byte)] {
+                InName::Part => {}
+                InName::Colon => colon = end,
+                InName::End => break,
+                InName::Not => return self.refuse("a tag without a name, or without an end"),
+            }
+            end += 1;
+        }
+        if end == 1 || end == bytes.len() || bytes.get(1).is_some_and(u8::is_ascii_digit) {
             return self.refuse("a tag without a name, or without an end");
         }
-        let (attributes, mut count) = (after, 0usize);
-        while let Some((_, value, next)) = attribute(after) {
-            after = next;
+        let (from, mut count) = (end, 0usize);
+        while let Some((.., next)) = attribute(rest, end) {
+            end = next;
             count += 1;
-            // Refused where it would be read, so that `attribute` need not fail.
-            if memchr2(b'&', b'<', value.as_bytes()).is_some()
-                && let Err(why) = unescape(value)
-            {
-                return self.refuse(why);
-            }
         }
-        let length = attributes.len() - after.len();
-        if count > self.attributes || length > self.value_bytes {
-            let why = format!("a tag of {count} attributes and {length} bytes (limits.xml_attributes, limits.xml_value_bytes)");
+        let attributes = rest.get(from..end).unwrap_or_default();
+        // Refused where it would be read, so that `Tag::attributes` need not fail.
+        if memchr(b'&', attributes.as_bytes()).is_some()
+            && let Err(why) = unescape(attributes)
+        {
             return self.refuse(why);
         }
-        let after = after.trim_ascii_start();
-        let (after, empty) = after.strip_prefix('/').map_or((after, false), |a| (a, true));
-        let Some(after) = after.strip_prefix('>') else { return self.refuse(format!("the tag <{name} has no end or a bad attribute")) };
+        let name = rest.get(1..from).unwrap_or_default();
+        let local = if colon == 0 { name } else { rest.get(colon + 1..from).unwrap_or_default() };
+        if count > self.attributes || end - from > self.value_bytes {
+            let why = format!("a tag of {count} attributes and {} bytes (limits.xml_attributes, limits.xml_value_bytes)", end - from);
+            return self.refuse(why);
+        }
+        while bytes.get(end).is_some_and(u8::is_ascii_whitespace) {
+            end += 1;
+        }
+        let empty = bytes.get(end) == Some(&b'/');
+        end += usize::from(empty);
+        if bytes.get(end) != Some(&b'>') {
+            return self.refuse(format!("the tag <{name} has no end or a bad attribute"));
+        }
         if !empty {
             if self.open.len() >= self.depth {
                 return self.refuse(format!("elements are nested over {} deep (limits.xml_depth)", self.depth));
             }
             self.open.push(name);
         }
-        self.at = self.text.len() - after.len();
-        Ok(Tag { name: local(name), empty, attributes: attributes.get(..length).unwrap_or_default() })
+        self.at += end + 1;
+        Ok(Tag { name: local, empty, attributes })
     }
 
     /// A comment, or a CDATA section with its text.
@@ -281,27 +312,57 @@ impl<'x> Scanner<'x> {
     }
 }
 
-fn local(name: &str) -> &str {
-    name.rsplit_once(':').map_or(name, |(_, local)| local)
+/// What a byte is while a tag's name is read.
+#[derive(Clone, Copy)]
+enum InName {
+    Part,
+    Colon,
+    End,
+    Not,
 }
 
-/// The first attribute of the text, and what follows it.
-fn attribute(rest: &str) -> Option<(&str, &str, &str)> {
-    let trimmed = rest.trim_ascii_start();
-    if trimmed.len() == rest.len() {
+const NAME: [InName; 256] = {
+    let mut table = [InName::Part; 256];
+    let (end, not) = (b" \t\n\r/>", b"<\"'=&");
+    let mut at = 0;
+    while at < end.len() {
+        table[end[at] as usize] = InName::End;
+        at += 1;
+    }
+    at = 0;
+    while at < not.len() {
+        table[not[at] as usize] = InName::Not;
+        at += 1;
+    }
+    table[b':' as usize] = InName::Colon;
+    table
+};
+
+/// The attribute that begins at a place of the text: its name and value, and where it ends.
+fn attribute(text: &str, from: usize) -> Option<(&str, &str, usize)> {
+    let bytes = text.as_bytes();
+    let past = |mut at: usize| {
+        while bytes.get(at).is_some_and(u8::is_ascii_whitespace) {
+            at += 1;
+        }
+        at
+    };
+    let begin = past(from);
+    if begin == from {
         return None;
     }
-    let equals = trimmed.bytes().position(|b| matches!(b, b'=' | b'>' | b'<' | b'"' | b'\''))?;
-    let (name, value) = trimmed.split_at_checked(equals)?;
-    let value = value.strip_prefix('=')?.trim_ascii_start();
-    let quote = *value.as_bytes().first().filter(|q| matches!(q, b'"' | b'\''))?;
-    let value = value.get(1..)?;
-    let end = memchr(quote, value.as_bytes())?;
-    let name = name.trim_ascii_end();
-    if name.is_empty() || name.contains(|c: char| c.is_ascii_whitespace()) {
+    let mut end = begin;
+    while !matches!(bytes.get(end)?, b'=' | b'>' | b'<' | b'"' | b'\'' | b'/' | b' ' | b'\t' | b'\n' | b'\r') {
+        end += 1;
+    }
+    let equals = past(end);
+    if end == begin || *bytes.get(equals)? != b'=' {
         return None;
     }
-    Some((name, value.get(..end)?, value.get(end + 1..)?))
+    let quote = past(equals + 1);
+    let mark = *bytes.get(quote).filter(|q| matches!(q, b'"' | b'\''))?;
+    let length = memchr(mark, bytes.get(quote + 1..)?)?;
+    Some((text.get(begin..end)?, text.get(quote + 1..quote + 1 + length)?, quote + length + 2))
 }
 
 /// Resolves XML's own references, and makes line ends uniform.

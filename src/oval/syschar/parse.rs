@@ -8,7 +8,7 @@ use super::super::model::Datatype;
 use super::super::read::datatype;
 use super::{Interface, Object, SystemCharacteristics};
 use crate::limits::Limits;
-use crate::xml::scan::{ScanError, Scanner, Tag, Token};
+use crate::xml::scan::{ScanError, Scanner, Tag, Token, unescape};
 
 /// Entities, references, messages and values of variables: this many for each row that is allowed.
 const PARTS_PER_ROW: usize = 16;
@@ -71,13 +71,10 @@ impl<'x> Parser<'x> {
         if tag.empty {
             return Ok(());
         }
-        loop {
-            match self.scanner.next()? {
-                Token::Open(child) => each(self, &child)?,
-                Token::Close => return Ok(()),
-                Token::Text(_) | Token::End => {}
-            }
+        while let Some(child) = self.scanner.child()? {
+            each(self, &child)?;
         }
+        Ok(())
     }
 
     fn info(&mut self, tag: &Tag<'x>, read: &mut SystemCharacteristics<'x>) -> Result<(), ScanError> {
@@ -127,7 +124,7 @@ impl<'x> Parser<'x> {
         let (mut id, mut flag, mut version, mut instance) = (None, None, 0, 1);
         for (name, value) in tag.attributes() {
             match name {
-                "id" => id = tag.attribute(name),
+                "id" => id = unescape(value).ok(),
                 "flag" => flag = self::flag(value),
                 "version" => version = value.parse().unwrap_or(0),
                 "variable_instance" => instance = value.parse().unwrap_or(1),
