@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use plan::{Logic, Plan, Planner};
 
-use super::model::{Baseline, Item, Role, RuleBody};
+use super::model::{Baseline, Instance, Item, Role, RuleBody};
 use crate::judge::Verdict;
+use crate::limits::Limits;
+use crate::oval::eval::Prepared;
 use crate::oval::model::{Class, DefinitionId, OvalResult};
 use crate::oval::truth::Compat;
 
@@ -29,6 +31,8 @@ pub struct RuleResult {
 pub struct Judge {
     baseline: Arc<Baseline>,
     compat: Compat,
+    /// By instance.
+    prepared: Vec<Prepared>,
     platforms: Vec<Logic>,
     /// By item; `None` for groups.
     plans: Vec<Option<Plan>>,
@@ -40,15 +44,26 @@ pub type Definitions<'d> = dyn FnMut(u32, DefinitionId) -> OvalResult + 'd;
 const NO_CHECK: &str = "No candidate or applicable check found.";
 
 impl Judge {
-    pub fn new(baseline: Arc<Baseline>, compat: Compat) -> Judge {
+    pub fn new(baseline: Arc<Baseline>, compat: Compat, limits: &Limits) -> Judge {
+        let content = |i: &Instance| baseline.contents.get(at(i.content)).cloned().unwrap_or_default();
+        let prepared = baseline.instances.iter().map(|i| Prepared::new(content(i), &i.bindings, compat, limits)).collect();
         let planner = Planner::new(&baseline);
         let platforms = baseline.platform_checks.iter().map(|p| planner.logic(&p.logic)).collect();
         let plans = baseline.items.iter().map(|i| i.rule.as_ref().map(|r| planner.rule(r))).collect();
-        Judge { baseline, compat, platforms, plans }
+        Judge { baseline, compat, prepared, platforms, plans }
     }
 
     pub fn baseline(&self) -> &Arc<Baseline> {
         &self.baseline
+    }
+
+    /// What evaluates each instance.
+    pub fn prepared(&self) -> &[Prepared] {
+        &self.prepared
+    }
+
+    pub fn compat(&self) -> Compat {
+        self.compat
     }
 
     /// Every rule with its position, selected or not.
@@ -116,6 +131,11 @@ fn at(n: u32) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
 }
 
+/// Two results of one rule as one, by AND.
+pub fn both(a: Verdict, b: Verdict) -> Verdict {
+    table::and([a, b], Compat::Specification).unwrap_or(a)
+}
+
 /// Whether a single rule was about this endpoint. Without one there is no evidence: nothing may call it compliant.
 pub fn any_applied(results: &[RuleResult]) -> bool {
     let says = |v| matches!(v, Verdict::Pass | Verdict::Fail | Verdict::Error | Verdict::Unknown | Verdict::Informational | Verdict::Fixed);
@@ -139,7 +159,8 @@ impl<'j, 'd, 'f> Asked<'j, 'd, 'f> {
         if !item.selected {
             return one(Verdict::NotSelected, None);
         }
-        if rule.role == Role::Unchecked {
+        let role = rule.role(self.judge.compat);
+        if role == Role::Unchecked {
             return one(Verdict::NotChecked, None);
         }
         if !self.applies(n) {
@@ -165,7 +186,7 @@ impl<'j, 'd, 'f> Asked<'j, 'd, 'f> {
             Plan::Unresolved(_) | Plan::Definition { .. } | Plan::Document { .. } => {
                 let message = if let Plan::Unresolved(why) = plan { Some(why.clone()) } else { None };
                 let verdict = self.plan(plan);
-                one(if rule.role == Role::Unscored { Verdict::Informational } else { verdict }, message)
+                one(if role == Role::Unscored { Verdict::Informational } else { verdict }, message)
             }
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::oval::model::Content;
+use crate::oval::truth::Compat;
 
 /// One profile of a benchmark, tailored, ready to be evaluated.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -94,6 +95,8 @@ pub struct Item {
     pub title: String,
     pub description: String,
     pub weight: f64,
+    /// Its weight before a profile refined it, which is what OpenSCAP scores with.
+    pub published_weight: f64,
     pub selected: bool,
     /// Platforms of this item alone; groups above it have theirs. None: every platform.
     pub platforms: Vec<PlatformId>,
@@ -125,6 +128,8 @@ pub struct RuleBody {
     pub version: String,
     pub severity: RuleSeverity,
     pub role: Role,
+    /// A profile refines the rule and names no role: OpenSCAP forgets the rule's own.
+    pub role_forgotten: bool,
     pub rationale: String,
     /// (system, value): CCE and the like.
     pub idents: Vec<(String, String)>,
@@ -135,6 +140,18 @@ pub struct RuleBody {
     pub check: Option<Check>,
     /// `multiple="true"`: one result per instance is allowed; recorded, and one result is given.
     pub multiple: bool,
+}
+
+impl RuleBody {
+    pub fn role(&self, compat: Compat) -> Role {
+        if self.role_forgotten && compat == Compat::OpenScap { Role::Full } else { self.role }
+    }
+}
+
+impl Item {
+    pub fn weight(&self, compat: Compat) -> f64 {
+        if compat == Compat::OpenScap { self.published_weight } else { self.weight }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -135,6 +135,7 @@ fn item(
         title: values.text(&entry.title, budget)?,
         description: text(&entry.description, budget)?,
         weight: refined.and_then(|r| r.weight).or(entry.weight).unwrap_or(1.0),
+        published_weight: entry.weight.unwrap_or(1.0),
         selected,
         platforms: Vec::new(),
         rule: match &entry.rule {
@@ -157,6 +158,7 @@ fn body(
         version: rule.version.clone(),
         severity: refined.and_then(|r| r.severity).or(rule.severity).unwrap_or_default(),
         role: refined.and_then(|r| r.role).or(rule.role).unwrap_or_default(),
+        role_forgotten: refined.is_some_and(|r| r.role.is_none()),
         idents: rule.idents.clone(),
         multiple: rule.multiple.unwrap_or(false),
         ..RuleBody::default()

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::judge::RuleResult;
+use super::judge::{RuleResult, both};
 use super::model::{Baseline, Item, Role};
 use crate::judge::Verdict;
+use crate::oval::truth::Compat;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Score {
@@ -18,15 +19,14 @@ pub const FLAT: &str = "urn:xccdf:scoring:flat";
 pub const FLAT_UNWEIGHTED: &str = "urn:xccdf:scoring:flat-unweighted";
 pub const ABSOLUTE: &str = "urn:xccdf:scoring:absolute";
 
-/// Default, flat, flat-unweighted and absolute. Of several results of one rule the first counts, as OpenSCAP has it.
-pub fn scores(baseline: &Baseline, results: &[RuleResult]) -> [Score; 4] {
-    let mut verdicts = BTreeMap::new();
+/// Default, flat, flat-unweighted and absolute. Several results of one rule are combined as by AND. (OpenSCAP takes one of them.)
+pub fn scores(baseline: &Baseline, results: &[RuleResult], compat: Compat) -> [Score; 4] {
+    let mut verdicts: BTreeMap<u32, Verdict> = BTreeMap::new();
     for result in results {
-        verdicts.entry(result.item).or_insert(result.verdict);
+        verdicts.entry(result.item).and_modify(|v| *v = both(*v, result.verdict)).or_insert(result.verdict);
     }
     let passed = |n: u32, item: &Item| -> Option<bool> {
-        let rule = item.rule.as_ref().filter(|r| r.role != Role::Unscored)?;
-        debug_assert!(rule.role != Role::Unscored);
+        item.rule.as_ref().filter(|r| r.role(compat) != Role::Unscored)?;
         match verdicts.get(&n)? {
             Verdict::Pass | Verdict::Fixed => Some(true),
             Verdict::Fail | Verdict::Error | Verdict::Unknown => Some(false),
@@ -37,17 +37,17 @@ pub fn scores(baseline: &Baseline, results: &[RuleResult]) -> [Score; 4] {
     let (mut flat, mut unweighted) = ((0.0, 0.0), (0.0, 0.0));
     for (item, passed) in baseline.items.iter().zip(&counted) {
         let Some(passed) = passed else { continue };
-        flat.1 += item.weight;
+        flat.1 += item.weight(compat);
         unweighted.1 += 1.0;
         if *passed {
-            flat.0 += item.weight;
+            flat.0 += item.weight(compat);
             unweighted.0 += 1.0;
         }
     }
     // Both sums add the same weights in the same order: equality is exact.
     let absolute = if flat.0 == flat.1 { 1.0 } else { 0.0 };
     [
-        Score { system: DEFAULT, score: tree(baseline, &counted), maximum: 100.0 },
+        Score { system: DEFAULT, score: tree(baseline, &counted, compat), maximum: 100.0 },
         Score { system: FLAT, score: flat.0, maximum: flat.1 },
         Score { system: FLAT_UNWEIGHTED, score: unweighted.0, maximum: unweighted.1 },
         Score { system: ABSOLUTE, score: absolute, maximum: flat.1 },
@@ -75,7 +75,7 @@ impl Sum {
 
 /// The default score: each group is the weighted mean of what counts within it. Children stand behind their parents, so one pass from the
 /// end meets every group when it is complete.
-fn tree(baseline: &Baseline, counted: &[Option<bool>]) -> f64 {
+fn tree(baseline: &Baseline, counted: &[Option<bool>], compat: Compat) -> f64 {
     let mut sums = vec![Sum::default(); baseline.items.len()];
     let mut top = Sum::default();
     for (n, item) in baseline.items.iter().enumerate().rev() {
@@ -87,8 +87,8 @@ fn tree(baseline: &Baseline, counted: &[Option<bool>]) -> f64 {
         let Some(own) = own else { continue };
         let parent = item.parent.and_then(|p| usize::try_from(p).ok()).filter(|p| *p < n);
         match parent.and_then(|p| sums.get_mut(p)) {
-            Some(sum) => sum.add(own, item.weight),
-            None => top.add(own, item.weight),
+            Some(sum) => sum.add(own, item.weight(compat)),
+            None => top.add(own, item.weight(compat)),
         }
     }
     top.normal()

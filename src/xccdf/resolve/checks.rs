@@ -22,6 +22,8 @@ pub(super) struct Checks<'s> {
     most: usize,
     contents: Vec<Arc<Content>>,
     instances: Vec<Instance>,
+    /// The instance of each document that was asked last: who gives no values gets those that are there, as with OpenSCAP.
+    latest: BTreeMap<u32, usize>,
     /// Why, and how often.
     notes: BTreeMap<String, usize>,
 }
@@ -29,7 +31,7 @@ pub(super) struct Checks<'s> {
 impl<'s> Checks<'s> {
     pub(super) fn new(view: &'s View<'s>, values: &'s Values<'s>, limits: &Limits) -> Checks<'s> {
         let most = limits.content_instances;
-        Checks { view, values, most, contents: Vec::new(), instances: Vec::new(), notes: BTreeMap::new() }
+        Checks { view, values, most, contents: Vec::new(), instances: Vec::new(), latest: BTreeMap::new(), notes: BTreeMap::new() }
     }
 
     /// The check of a rule: a complex one, or of the candidates the last that can be evaluated.
@@ -80,6 +82,7 @@ impl<'s> Checks<'s> {
                 Err(why) => return Ok(Check::Unbound { why, reference: reference(0) }),
             }
         }
+        let mut spare = None;
         let mut why = "none of its check-content-ref elements can be resolved".to_owned();
         for (n, (href, name)) in check.refs.iter().enumerate() {
             let content = match self.content(self.view.own(), href) {
@@ -98,10 +101,18 @@ impl<'s> Checks<'s> {
                 continue;
             };
             let (negate, reference) = (check.negate, reference(n));
-            return Ok(match name {
-                Some(name) => Check::Definition { instance, definition: name.clone(), negate, reference },
-                None => Check::Document { instance, negate, multi: check.multi && alone, reference },
-            });
+            let Some(name) = name else {
+                return Ok(Check::Document { instance, negate, multi: check.multi && alone, reference });
+            };
+            let found = Check::Definition { instance, definition: name.clone(), negate, reference };
+            // Without criteria it is not evaluated, and the next alternative is asked.
+            if content.definition(name).and_then(|id| content.definitions.get(id.index())).is_some_and(|d| d.criteria.is_some()) {
+                return Ok(found);
+            }
+            spare.get_or_insert(found);
+        }
+        if let Some(spare) = spare {
+            return Ok(spare);
         }
         Ok(self.unsupported(check, why, reference(0)))
     }
@@ -123,7 +134,7 @@ impl<'s> Checks<'s> {
         }
     }
 
-    /// The first instance of a document that these values do not contradict, or a new one. Variables that it does not have do not count.
+    /// An instance of a document that these values do not contradict, or a new one. Variables that it does not have do not count.
     fn instance(
         &mut self,
         content: &Arc<Content>,
@@ -144,7 +155,8 @@ impl<'s> Checks<'s> {
         let fits = |i: &Instance| {
             i.content == number && known.iter().all(|(name, values)| i.bindings.get(**name).is_none_or(|bound| bound == *values))
         };
-        let at = match self.instances.iter().position(fits) {
+        let latest = self.latest.get(&number).copied().filter(|at| self.instances.get(*at).is_some_and(fits));
+        let at = match latest.or_else(|| self.instances.iter().position(fits)) {
             Some(at) => at,
             None if self.instances.iter().filter(|i| i.content == number).count() >= self.most => return Ok(None),
             None => {
@@ -152,6 +164,7 @@ impl<'s> Checks<'s> {
                 self.instances.len() - 1
             }
         };
+        self.latest.insert(number, at);
         if let Some(instance) = self.instances.get_mut(at) {
             for (name, values) in known {
                 instance.bindings.entry((*name).to_owned()).or_insert_with(|| values.clone());

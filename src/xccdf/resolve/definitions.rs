@@ -54,6 +54,7 @@ fn item(definition: &Definition, instance: u32, href: &str) -> Item {
         title: definition.title.to_string(),
         description: definition.description.to_string(),
         weight: 1.0,
+        published_weight: 1.0,
         selected: true,
         platforms: Vec::new(),
         rule: Some(RuleBody {
