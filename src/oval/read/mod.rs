@@ -21,6 +21,7 @@ use super::model::{Body, Content, Kind, Object, ObjectId, Problem, Source, State
 use crate::limits::Limits;
 use crate::xml;
 use graph::Edges;
+pub(super) use part::datatype;
 use part::{Fail, Ids, Listed, Needs, kind, number};
 
 /// Reads a document of its own. Fails as a whole only when it is not OVAL.

@@ -159,7 +159,7 @@ pub(super) fn existence(value: &str) -> Option<Existence> {
     })
 }
 
-pub(crate) fn datatype(value: &str) -> Option<Datatype> {
+pub(in super::super) fn datatype(value: &str) -> Option<Datatype> {
     Some(match value {
         "binary" => Datatype::Binary,
         "boolean" => Datatype::Boolean,

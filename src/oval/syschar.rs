@@ -1,1 +1,0 @@
-//! OVAL system characteristics, streamed: collected objects and items as facts.
