@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{Span, civil::Date};
 
 use super::root::Root;
-use super::{Gathered, Host, row};
+use super::{Gathered, Host, row, secrets};
 use crate::scan::Row;
 
 const PASSWD: &str = "/etc/passwd";
@@ -78,7 +78,10 @@ fn parse_users(passwd: &str, shadow: &str, problem: Option<&str>) -> Vec<Row> {
             .with("uid", number(field(2)))
             .with("gid", number(field(3)))
             .with("home", field(5))
-            .with("shell", field(6));
+            .with("shell", field(6))
+            .with("gecos", field(4).filter(|g| !g.is_empty()))
+            .with("field", field(1).map(secrets::mask_field))
+            .with("masked", shadows.get(name).and_then(|s| s.get(1)).map(|f| secrets::mask_field(f)));
         user = match (field(1).unwrap_or_default(), shadows.get(name), problem) {
             // Where passwd says that the password is elsewhere.
             ("x", None, Some(why)) => user.with_error(why),
@@ -132,6 +135,7 @@ fn ages(user: Row, shadow: &[&str]) -> Row {
         .with("max_days", field(4))
         .with("warn_days", field(5))
         .with("inactive_days", field(6))
+        .with("expires", field(7).and_then(date))
 }
 
 /// The date of a day since 1970.
@@ -164,12 +168,13 @@ mod tests {
 
     #[test]
     fn passwords_and_ages() {
-        let shadow = "root:$y$j9T$abc$def:19700:0:99999:7:30::\n";
+        let shadow = "root:$y$j9T$abc$def:19700:0:99999:7:30:20454:\n";
         let got: Vec<_> = parse_users(PASSWD, shadow, None).iter().map(ToString::to_string).collect();
         assert_eq!(
             got[2],
             "user{\"name\":\"root\",\"uid\":0,\"gid\":0,\"home\":\"/root\",\"shell\":\"/bin/bash\",\"password\":\"set\",\"hash\":\"yescrypt\",\
-             \"min_days\":0,\"max_days\":99999,\"warn_days\":7,\"inactive_days\":30,\"last_change\":\"2023-12-09\"}"
+             \"min_days\":0,\"max_days\":99999,\"warn_days\":7,\"inactive_days\":30,\"last_change\":\"2023-12-09\",\"expires\":\"2026-01-01\",\
+             \"gecos\":\"root\",\"masked\":\"$y$j9T$xxx$xxx\",\"field\":\"x\"}"
         );
         assert_eq!(got.len(), 4);
         assert!(got[0].contains(r#""password":"set","hash":"md5""#), "{}", got[0]);

@@ -1,35 +1,73 @@
 //! The tables that hold only what was asked: item by item, with a row in `scope` for each.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
-use super::root::{Matches, is_pattern};
+use super::item::{self, Item, Target};
+use super::root::Matches;
+use super::walk::Walker;
 use super::{Host, row, table};
 use crate::scan::Row;
 
 /// What one path came to: its rows, nothing where there is nothing, or why it could not be looked at.
 pub(super) type One = Result<Option<Vec<Row>>, String>;
 
-/// Looks at every path and pattern that was asked of a table. `look` is told whether the path was asked by name.
+/// How a path was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wish {
+    /// By its own name.
+    pub(super) exact: bool,
+    /// By something else than a walk through folders that nobody named.
+    near: bool,
+    pub(super) hash: bool,
+    pub(super) modified: bool,
+}
+
+/// Every path once, however many items lead to it, with all that is wished for it.
+#[derive(Default)]
+struct Paths {
+    ids: BTreeMap<Rc<str>, usize>,
+    wishes: Vec<(Rc<str>, Wish)>,
+}
+
+/// What an item led to.
+struct Looked<'i> {
+    item: &'i str,
+    is_walk: bool,
+    is_far: bool,
+    paths: Vec<usize>,
+    problem: Option<String>,
+}
+
+/// Looks at everything that was asked of a table. `look` is told how the path was asked for.
 ///
-/// Paths asked by name come first, and each path is looked at once: no path has two rows that differ.
-pub(super) fn each(host: &Host<'_>, name: &str, look: impl Fn(&str, bool) -> One) -> Vec<Row> {
-    let mut rows = Vec::new();
-    // What is known of each path: whether it is there.
-    let mut seen: BTreeMap<String, Result<bool, String>> = BTreeMap::new();
+/// Each path is looked at once: no path has two rows that differ. Rows of what only far walks found are kept where
+/// `host.keep` says so.
+pub(super) fn each(host: &Host<'_>, name: &str, mut look: impl FnMut(&str, Wish) -> One) -> Vec<Row> {
     let items = host.asks.get(&table(name)).map_or(&[][..], Vec::as_slice);
-    let (patterns, paths): (Vec<&String>, Vec<&String>) = items.iter().partition(|item| is_pattern(item));
-    for item in paths.into_iter().chain(patterns) {
-        let exact = !is_pattern(item);
-        let found = match plain(item) {
-            Err(why) => Matches { paths: Vec::new(), problem: Some(why) },
-            Ok(()) if exact => Matches { paths: vec![item.clone()], problem: None },
-            Ok(()) => host.root.expand(item),
-        };
-        let mut problem = found.problem;
+    let mut walker = Walker::new(host.root);
+    let mut paths = Paths::default();
+    let mut looked: Vec<Looked<'_>> = items.iter().map(|text| lead(host, text, &mut walker, &mut paths)).collect();
+    // Walks come last: they are what may be too much.
+    looked.sort_by_key(|l| (l.is_walk, l.is_far));
+    let mut rows = Vec::new();
+    let mut scopes = Vec::new();
+    // What is known of each path: whether it is there.
+    let mut seen: Vec<Option<Result<bool, String>>> = vec![None; paths.wishes.len()];
+    for Looked { item, is_walk, is_far, paths: ids, mut problem } in looked {
+        let before = rows.len();
         let mut present = false;
-        for path in found.paths {
-            let known = seen.entry(path).or_insert_with_key(|path| match look(path, exact) {
-                Ok(Some(more)) => {
+        let mut mine = Vec::new();
+        for id in ids {
+            let (Some((path, wish)), Some(known)) = (paths.wishes.get(id), seen.get_mut(id)) else { continue };
+            if known.is_none() {
+                mine.push(id);
+            }
+            let known = known.get_or_insert_with(|| match look(path, *wish) {
+                Ok(Some(mut more)) => {
+                    if is_far && !wish.near {
+                        more.retain(|row| (host.keep)(row));
+                    }
                     rows.extend(more);
                     Ok(true)
                 }
@@ -40,22 +78,56 @@ pub(super) fn each(host: &Host<'_>, name: &str, look: impl Fn(&str, bool) -> One
                 Ok(there) => present |= *there,
                 Err(why) => problem = Some(why.clone()),
             }
+            // One walk must not cost the other items their table.
+            if is_walk && rows.len() > host.limits.rows / 2 {
+                let why = format!("more than {} rows of `{name}`", host.limits.rows / 2);
+                rows.truncate(before);
+                mine.iter().filter_map(|id| seen.get_mut(*id)?.replace(Err(why.clone()))).for_each(drop);
+                problem = Some(why);
+                break;
+            }
         }
-        rows.push(scope(name, item, present, problem));
+        scopes.push(scope(name, item, present, problem));
     }
+    rows.extend(scopes);
     rows
 }
 
-/// Only absolute paths without detours have one spelling.
-fn plain(item: &str) -> Result<(), String> {
-    let Some(rest) = item.strip_prefix('/') else { return Err("not an absolute path".into()) };
-    if item.contains('\0') || rest.split('/').any(|s| matches!(s, "" | "." | "..")) && item != "/" {
-        return Err("not a plain path".into());
-    }
-    Ok(())
+fn lead<'i>(host: &Host<'_>, text: &'i str, walker: &mut Walker<'_>, paths: &mut Paths) -> Looked<'i> {
+    let (found, wish, is_walk, is_far) = match item::parse(text, host.limits) {
+        Err(why) => (Matches { paths: Vec::new(), problem: Some(why) }, Wish::default(), false, false),
+        Ok(Item { target, modified, hash }) => {
+            let is_far = matches!(&target, Target::Walk(walk) if walk.is_far());
+            let wish = Wish { exact: matches!(target, Target::Path(_)), near: !is_far, hash, modified };
+            match target {
+                Target::Path(path) => (Matches { paths: vec![path], problem: None }, wish, false, false),
+                Target::Glob(pattern) => (host.root.expand(&pattern), wish, false, false),
+                Target::Walk(walk) => (walker.run(&walk), wish, true, is_far),
+            }
+        }
+    };
+    let ids = found.paths.into_iter().map(|path| paths.add(path, wish)).collect();
+    Looked { item: text, is_walk, is_far, paths: ids, problem: found.problem }
 }
 
-fn scope(name: &str, item: &str, present: bool, problem: Option<String>) -> Row {
+impl Paths {
+    fn add(&mut self, path: String, wish: Wish) -> usize {
+        let path: Rc<str> = path.into();
+        let id = *self.ids.entry(path.clone()).or_insert(self.wishes.len());
+        match self.wishes.get_mut(id) {
+            Some((_, known)) => {
+                known.exact |= wish.exact;
+                known.near |= wish.near;
+                known.hash |= wish.hash;
+                known.modified |= wish.modified;
+            }
+            None => self.wishes.push((path, wish)),
+        }
+        id
+    }
+}
+
+pub(super) fn scope(name: &str, item: &str, present: bool, problem: Option<String>) -> Row {
     let state = match (&problem, present) {
         (Some(_), _) => "error",
         (None, true) => "present",

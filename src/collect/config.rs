@@ -10,7 +10,7 @@
 use std::collections::BTreeMap;
 
 use super::root::{is_absent, lossy, why};
-use super::{Gathered, Host, asked, row};
+use super::{Gathered, Host, asked, row, secrets};
 use crate::scan::Row;
 
 const FILE_BYTES: usize = 1 << 20;
@@ -25,7 +25,7 @@ pub(super) fn collect(host: &Host<'_>) -> Gathered {
         let mut any = false;
         for file in files(host, path)? {
             match host.root.read(&file, FILE_BYTES) {
-                Ok(bytes) => settings.extend(parse(&lossy(bytes))),
+                Ok(bytes) => settings.extend(parse(&secrets::mask(&file, &lossy(bytes)))),
                 Err(e) if is_absent(&e) => continue,
                 Err(e) => return Err(format!("{file}: {}", why(&e))),
             }

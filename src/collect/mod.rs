@@ -17,7 +17,10 @@ mod apk;
 mod asked;
 mod config;
 mod dpkg;
+mod environment;
 mod file;
+mod interface;
+mod item;
 mod kernel_module;
 pub mod leaves_out;
 mod listening;
@@ -28,10 +31,14 @@ mod pam;
 mod process;
 mod root;
 mod rpm;
+mod secrets;
+mod selinux_boolean;
 mod service;
 mod sshd;
 mod sysctl;
+mod systemd;
 mod text;
+mod walk;
 
 #[cfg(test)]
 mod tests;
@@ -53,6 +60,8 @@ type Gathered = Result<Vec<Row>, Gap>;
 enum Gap {
     /// Only a running system has it, and this root is none: the table is left out. Holds the path that was looked for.
     NotHere(&'static str),
+    /// Nobody asked for it.
+    NotAsked,
     Failed(String),
 }
 
@@ -70,6 +79,8 @@ struct Host<'a> {
     /// os-release(5); empty where there is none.
     release: BTreeMap<String, String>,
     names: Names,
+    /// Whether a row of a file that only a walk found is of use.
+    keep: &'a dyn Fn(&Row) -> bool,
 }
 
 type Collector = fn(&Host<'_>) -> Gathered;
@@ -91,13 +102,24 @@ const COLLECTORS: &[(&str, Collector)] = &[
     ("kernel_module", kernel_module::collect),
     ("listening", listening::collect),
     ("process", process::collect),
+    ("systemd", systemd::collect),
+    ("environment", environment::collect),
+    ("interface", interface::collect),
+    ("selinux_boolean", selinux_boolean::collect),
 ];
 
-/// Collects the Linux tables of the system below `root`, and what `asks` names of `file`, `text` and `config`.
+/// Collects the Linux tables of the system below `root`, and what `asks` names of the tables that hold only what was asked.
+///
+/// `interface` and the column `process.command` are collected where `asks` has an entry for their table, whatever is in it.
 ///
 /// The caller adds the endpoint's name and the time.
 pub fn collect(root: &Root, asks: &Collect, limits: &Limits) -> Scan {
-    let host = Host { root, asks, limits, release: os::read_release(root), names: Names::read(root) };
+    collect_kept(root, asks, limits, &|_| true)
+}
+
+/// The same, but of the files that only walks find those that `keep` takes: what content asks of a whole disk concerns few of its files.
+pub fn collect_kept(root: &Root, asks: &Collect, limits: &Limits, keep: &dyn Fn(&Row) -> bool) -> Scan {
+    let host = Host { root, asks, limits, release: os::read_release(root), names: Names::read(root), keep };
     let mut scan = Scan { hostname: hostname(root), collector: Some(format!("muster {}", env!("CARGO_PKG_VERSION"))), ..Scan::default() };
     scan.tables.insert(table("scope"), TableData::Rows(Vec::new()));
     for (name, gather) in COLLECTORS {
@@ -112,7 +134,7 @@ pub fn collect(root: &Root, asks: &Collect, limits: &Limits) -> Scan {
             Err(Gap::NotHere(path)) if root.is_live() => {
                 scan.tables.insert(table(name), TableData::Failed(format!("{path}: not there").into()));
             }
-            Err(Gap::NotHere(_)) => {}
+            Err(Gap::NotHere(_) | Gap::NotAsked) => {}
         }
     }
     scan.normalise();

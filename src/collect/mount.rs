@@ -78,7 +78,7 @@ fn parse(text: &str) -> Vec<Row> {
 }
 
 /// `\040` and the like: three octal digits.
-fn unescape(text: &str) -> String {
+pub(super) fn unescape(text: &str) -> String {
     if !text.contains('\\') {
         return text.to_owned();
     }

@@ -5,10 +5,10 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use super::root::{is_absent, lossy, read_file, why};
-use super::{Gap, Gathered, Host, row};
+use super::{Gap, Gathered, Host, row, secrets, table};
 use crate::scan::Row;
 
-/// Command lines may be long; only the first word matters.
+/// Command lines may be long; content asks for how they begin.
 const CMDLINE_BYTES: u64 = 8 << 10;
 /// The kernel cuts names off here.
 const COMM: usize = 15;
@@ -53,24 +53,42 @@ fn one(host: &Host<'_>, pid: u32) -> io::Result<Option<Row>> {
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => (None, Some("exe: permission denied")),
         Err(_) => (None, None),
     };
-    let argv0 = argv0(&folder)?;
+    let words = cmdline(&folder)?;
+    let argv0 = words.first().map(String::as_str).unwrap_or_default();
     // Kernel threads have neither; so do zombies.
     if exe.is_none() && argv0.is_empty() {
         return Ok(None);
     }
     let Some((comm, uid)) = parse_status(&status) else { return Ok(None) };
-    let mut process = row("process").with("name", name(comm, &argv0, exe.as_deref())).with("user", host.names.user(uid));
+    let mut process = row("process").with("name", name(comm, argv0, exe.as_deref())).with("user", host.names.user(uid));
     process = process.with("exe", exe);
+    // Command lines are where people put secrets: only where somebody asks, and without arguments that say they are some.
+    if host.asks.contains_key(&table("process")) {
+        process = process.with("command", secrets::mask_command(&words.join(" ")));
+    }
+    if host.root.exists("/sys/fs/selinux/enforce") {
+        process = process.with("domain", domain(&folder));
+    }
     Ok(Some(match problem {
         Some(why) => process.with_error(why),
         None => process,
     }))
 }
 
-fn argv0(folder: &Path) -> io::Result<String> {
-    let mut cmdline = Vec::new();
-    File::open(folder.join("cmdline"))?.take(CMDLINE_BYTES).read_to_end(&mut cmdline)?;
-    Ok(String::from_utf8_lossy(cmdline.split(|b| *b == 0).next().unwrap_or_default()).into_owned())
+/// The words of a command line.
+fn cmdline(folder: &Path) -> io::Result<Vec<String>> {
+    let mut bytes = Vec::new();
+    File::open(folder.join("cmdline"))?.take(CMDLINE_BYTES).read_to_end(&mut bytes)?;
+    let end = bytes.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
+    bytes.truncate(end);
+    Ok(if bytes.is_empty() { Vec::new() } else { bytes.split(|b| *b == 0).map(|w| String::from_utf8_lossy(w).into_owned()).collect() })
+}
+
+/// The SELinux domain: the type in the label `user:role:type:range`.
+fn domain(folder: &Path) -> Option<String> {
+    let label = lossy(read_file(&folder.join("attr/current"), 4096).ok()?);
+    let label = label.trim_matches(['\0', '\n']);
+    label.split(':').nth(2).map(str::to_owned)
 }
 
 /// The name and the effective user of `/proc/PID/status`.
@@ -97,7 +115,8 @@ pub(super) fn name_of(folder: &Path) -> Option<String> {
     let status = lossy(read_file(&folder.join("status"), 1 << 20).ok()?);
     let (comm, _) = parse_status(&status)?;
     let exe = std::fs::read_link(folder.join("exe")).ok().map(|e| e.to_string_lossy().trim_end_matches(" (deleted)").to_owned());
-    Some(name(comm, &argv0(folder).unwrap_or_default(), exe.as_deref()))
+    let words = cmdline(folder).unwrap_or_default();
+    Some(name(comm, words.first().map(String::as_str).unwrap_or_default(), exe.as_deref()))
 }
 
 #[cfg(test)]
@@ -124,5 +143,20 @@ mod tests {
         ]);
         let rows = tree.with_host(|host| collect(host).unwrap());
         assert_eq!(rows, [row("process").with("name", "init").with("user", "d")]);
+        let rows = tree.with_asks(&[("process", &[])], |host| collect(host).unwrap());
+        assert_eq!(rows, [row("process").with("name", "init").with("user", "7").with("command", "/sbin/init --x")]);
+    }
+
+    #[test]
+    fn domains_where_there_is_selinux() {
+        let tree = Tree::new(&[
+            ("sys/fs/selinux/enforce", "1"),
+            ("proc/1/status", "Name:\tinit\nUid:\t0\t0\t0\t0\n"),
+            ("proc/1/cmdline", "/sbin/init\0"),
+            ("proc/1/attr/current", "system_u:system_r:init_t:s0\0"),
+        ]);
+        let rows = tree.with_host(|host| collect(host).unwrap());
+        assert_eq!(rows[0].get("domain").as_str(), Some("init_t"));
+        assert!(rows[0].get("command").as_str().is_none());
     }
 }

@@ -71,6 +71,13 @@ impl Root {
         Ok(self.place(&done))
     }
 
+    /// The absolute path of the system that a path ends at, all links followed.
+    pub(super) fn canonical(&self, path: &str) -> io::Result<String> {
+        let real = if self.is_live() { fs::canonicalize(path)? } else { self.resolve(path)? };
+        let real = real.strip_prefix(&self.0).map_err(io::Error::other)?;
+        Ok(format!("/{}", real.to_string_lossy()))
+    }
+
     fn place(&self, names: &[OsString]) -> PathBuf {
         let mut place = self.0.clone();
         place.extend(names);

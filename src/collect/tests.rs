@@ -27,7 +27,12 @@ impl Tree {
     pub(super) fn with_host<T>(&self, test: impl FnOnce(&Host<'_>) -> T) -> T {
         let root = Root::new(self.path());
         let (asks, limits) = (Collect::new(), Limits::default());
-        test(&Host { root: &root, asks: &asks, limits: &limits, release: os::read_release(&root), names: Names::read(&root) })
+        test(&Host { root: &root, asks: &asks, limits: &limits, release: os::read_release(&root), names: Names::read(&root), keep: &|_| true })
+    }
+
+    pub(super) fn with_asks<T>(&self, items: &[(&str, &[&str])], test: impl FnOnce(&Host<'_>) -> T) -> T {
+        let asks = asks(items);
+        self.with_host(|host| test(&Host { asks: &asks, release: BTreeMap::new(), names: Names::default(), ..*host }))
     }
 
     fn collect(&self, asks: &Collect) -> Scan {
@@ -142,6 +147,120 @@ fn texts_over_the_limit_are_said_to_be() {
     // Six bytes of JSON each: the row would be over its own limit.
     assert!(rows[1].error.is_some() && rows[1].get("content").as_str().is_none());
     assert!(rows[1].canonical().len() < 1000);
+}
+
+#[test]
+fn patterns_and_options() {
+    let tree = Tree::new(&[
+        ("etc/passwd", "root:x:0:0::/root:/bin/sh\n"),
+        ("usr/lib/a.so", "a"),
+        ("usr/lib/sub/b.so", "b"),
+        ("usr/lib/sub/c", "c"),
+        ("var/log/x.log", "log"),
+    ]);
+    std::os::unix::fs::symlink("usr/lib", tree.path().join("lib")).unwrap();
+    std::os::unix::fs::symlink("a.so", tree.path().join("usr/lib/link.so")).unwrap();
+    std::os::unix::fs::symlink("nowhere", tree.path().join("usr/lib/lost.so")).unwrap();
+    let scan = tree.collect(&asks(&[(
+        "file",
+        &[
+            "/lib//^a",
+            "modified /usr/lib//\\.so$",
+            "depth=-1 /usr/lib//\\.so$",
+            "hash ^/usr/lib/sub/.*$",
+            "/lib",
+            "modified /usr/lib/sub/c",
+            "/none//x",
+            "wrong /usr//x",
+        ],
+    )]));
+    let shown: Vec<String> = scan
+        .rows(table("file"))
+        .iter()
+        .map(|r| {
+            let text = |column: &str| r.get(column).as_str().unwrap_or("-").to_owned();
+            let has = |column: &'static str| if *r.get(column) == Value::Null { "" } else { column };
+            let words = [text("path"), text("canonical"), text("real"), has("modified").into(), has("sha256").into()];
+            words.join(" ").trim_end().to_owned()
+        })
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "/lib /usr/lib/ -",
+            "/lib/a.so - /usr/lib/a.so",
+            "/usr/lib/a.so - - modified",
+            "/usr/lib/link.so /usr/lib/a.so - modified",
+            "/usr/lib/lost.so  - modified",
+            "/usr/lib/sub/b.so - -  sha256",
+            "/usr/lib/sub/c - - modified sha256",
+        ]
+    );
+    let row = &scan.rows(table("file"))[2];
+    assert_eq!(*row.get("uid"), Value::Int(i64::from(rustix::process::geteuid().as_raw())));
+    let states: Vec<_> = scan.rows(table("scope")).iter().map(|r| (r.get("item").as_str().unwrap(), r.get("state").as_str().unwrap())).collect();
+    assert_eq!(
+        states,
+        [
+            ("/lib", "present"),
+            ("/lib//^a", "present"),
+            ("/none//x", "absent"),
+            ("depth=-1 /usr/lib//\\.so$", "present"),
+            ("hash ^/usr/lib/sub/.*$", "present"),
+            ("modified /usr/lib//\\.so$", "present"),
+            ("modified /usr/lib/sub/c", "present"),
+            ("wrong /usr//x", "error"),
+        ]
+    );
+}
+
+#[test]
+fn walks_that_bring_too_much_cost_only_themselves() {
+    let files: Vec<String> = (0..20).map(|n| format!("srv/{n}")).collect();
+    let tree = Tree::new(&files.iter().map(|f| (f.as_str(), "")).collect::<Vec<_>>());
+    let asks = asks(&[("file", &["/srv/3", "depth=-1 /srv//.*", "/srv//^1$"])]);
+    let limits = Limits { rows: 20, ..Limits::default() };
+    let root = Root::new(tree.path());
+    let scan = super::collect(&root, &asks, &limits);
+    assert_eq!(
+        texts(&scan, "scope"),
+        [
+            r#"scope{"table":"file","item":"/srv//^1$","state":"present"}"#,
+            r#"scope{"table":"file","item":"/srv/3","state":"present"}"#,
+            r#"scope{"table":"file","item":"depth=-1 /srv//.*","state":"error","message":"more than 10 rows of `file`"}"#,
+        ]
+    );
+    assert_eq!(scan.rows(table("file")).len(), 2);
+    // Rows that are of no use to anybody are not kept, and do not count.
+    let scan = collect_kept(&root, &asks, &limits, &|row| row.get("path").as_str() == Some("/srv/1"));
+    assert!(texts(&scan, "scope").iter().all(|s| s.contains("present")), "{:?}", texts(&scan, "scope"));
+    assert_eq!(scan.rows(table("file")).len(), 2);
+}
+
+#[test]
+fn secrets_stay_here() {
+    let hash = "Zz9".repeat(40).split_at(86).0.to_owned();
+    let tree = Tree::new(&[
+        ("etc/shadow", &format!("root:$6$salt${hash}:1:0:99999:7:::\nd:*:1::::::\nl:!:1::::::\ne::1::::::\nold:Zz9Zz9Zz9Zz9Z:1::::::\n")),
+        ("etc/gshadow-", "g:Zz9Zz9Zz9Zz9Z::\n"),
+        ("etc/ssl/key.pem", "-----BEGIN PRIVATE KEY-----\nZz9\n"),
+        ("etc/login.conf", &format!("password={hash}\nroot:$6$salt${hash}\n")),
+        ("etc/plain", "x\n"),
+    ]);
+    std::os::unix::fs::symlink("/etc/shadow", tree.path().join("etc/alias")).unwrap();
+    let scan = tree.collect(&asks(&[
+        ("text", &["/etc/shadow", "/etc/alias", "/etc/gshadow-", "^/etc/ssl/.*$", "/etc/plain", "/etc/login.conf"]),
+        ("config", &["/etc/shadow"]),
+    ]));
+    let rows = texts(&scan, "text");
+    let shadow = format!(r"root:$6$xxxx${}:1:0:99999:7:::\nd:*:1::::::\nl:!:1::::::\ne::1::::::\nold:xxxxxxxxxxxxx:1::::::\n", "x".repeat(86));
+    assert_eq!(rows[0], format!(r#"text{{"path":"/etc/alias","content":"{shadow}"}}"#));
+    assert_eq!(rows[1], r#"text{"path":"/etc/gshadow-","content":"g:xxxxxxxxxxxxx::\n"}"#);
+    assert_eq!(rows[4], format!(r#"text{{"path":"/etc/shadow","content":"{shadow}"}}"#));
+    assert_eq!(rows[5], r#"text{"path":"/etc/ssl/key.pem","error":"holds a private key, its content is not uploaded"}"#);
+    assert!(rows[3].contains("sha256"));
+    let all = canonical(&scan).join("\n").replace(&format!("password={hash}"), "");
+    assert!(!all.contains("Zz9"), "{all}");
 }
 
 #[test]

@@ -214,11 +214,14 @@ pub static TABLES: &[Table] = &[
         key: 1,
         value: Some("content"),
         fold_case: false,
-        doc: "Content of small text files that the pack asks for, by path or by pattern.",
+        doc: "Content of small text files that the pack asks for, by path or by pattern. Password hashes are masked before they leave the \
+              host: in shadow, gshadow, passwd, group and opasswd (and their backups) the hash in its field, elsewhere what looks like a \
+              hash. Letters and digits of salt and hash become `x` (`0` in GRUB's), `!`, `*`, empty, the scheme and its costs stay. A file \
+              with a private key has `error` in place of its content.",
         collectors: "muster scan",
         columns: &[
             col("path", Str, "absolute path"),
-            col("sha256", Str, "of the content"),
+            col("sha256", Str, "of the content; none where something was masked"),
             col("content", Str, "the text; bytes that are not UTF-8 are replaced"),
         ],
     },
@@ -309,7 +312,7 @@ pub static TABLES: &[Table] = &[
             col("last_change", Str, "date of the last change of the password, `2026-11-10`"),
             col("expires", Str, "date on which the account is disabled"),
             col("gecos", Str, "comment field"),
-            col("masked", Str, "the password field of the shadow file with the hash itself masked: `$y$...`, `!`, `*`, empty"),
+            col("masked", Str, "the password field of the shadow file with salt and hash masked: `$6$xxxx$xxx...`, `!`, `*`, empty"),
             col("enabled", Bool, "Windows: the account may log on"),
             col("field", Str, "the password field of /etc/passwd itself, a hash in it masked: `x` where the shadow file has it"),
         ],
@@ -381,7 +384,7 @@ pub static TABLES: &[Table] = &[
             col("name", Str, "program name"),
             col("user", Str, "account it runs as"),
             col("exe", Str, "path of the executable, where it may be read"),
-            col("command", Str, "command line"),
+            col("command", Str, "command line, where the pack asks for it; arguments that say they are secrets are masked"),
             col("domain", Str, "SELinux domain label, where SELinux is in use"),
         ],
     },
@@ -442,14 +445,15 @@ pub static TABLES: &[Table] = &[
         key: 2,
         value: Some("value"),
         fold_case: false,
-        doc: "Properties of systemd units that the pack asks for, as `systemctl show` prints them.",
+        doc: "Properties of systemd units that the pack asks for, as `systemctl show` prints them. Units are those that have a unit file.",
         collectors: "muster scan (systemctl)",
         columns: &[
             col("unit", Str, "`ssh.service`, `tmp.mount`"),
             col(
                 "property",
                 Str,
-                "`ActiveState`, `LoadState`, `UnitFileState`; `Dependencies` is every unit that it requires or wants, and theirs",
+                "`ActiveState`, `LoadState`, `UnitFileState`; `Dependencies` of a target is every unit that it requires or wants, and by way of \
+                 targets what those do",
             ),
             col("value", Str, "lists joined with line feeds"),
         ],
@@ -460,7 +464,7 @@ pub static TABLES: &[Table] = &[
         key: 1,
         value: Some("value"),
         fold_case: false,
-        doc: "Environment variables of the collecting process that the pack asks for.",
+        doc: "Environment variables of the collecting process that the pack asks for. Those whose names speak of secrets are not told.",
         collectors: "muster scan",
         columns: &[col("name", Str, "`PATH`"), col("value", Str, "as it is set")],
     },
@@ -470,8 +474,8 @@ pub static TABLES: &[Table] = &[
         key: 0,
         value: None,
         fold_case: false,
-        doc: "Addresses of network interfaces.",
-        collectors: "muster scan",
+        doc: "Network interfaces and their addresses, where the pack asks for them: a row an address, and one for an interface without any.",
+        collectors: "muster scan (netlink)",
         columns: &[
             col("name", Str, "`eth0`"),
             col("type", Str, "`ethernet`, `loopback`, ..."),
@@ -535,8 +539,8 @@ pub static TABLES: &[Table] = &[
         doc: "What the collector was asked for in the tables that hold only what was asked, and what came of it.",
         collectors: "every collector that fills an asked table",
         columns: &[
-            col("table", Str, "`file`, `text`, `config` or `registry`"),
-            col("item", Str, "path or pattern, as asked"),
+            col("table", Str, "`file`, `text`, `config`, `registry`, `systemd` or `environment`"),
+            col("item", Str, "path, pattern or name, as asked"),
             col("state", Str, "`present`, `absent` or `error`"),
             col("message", Str, "why, for `error`"),
         ],

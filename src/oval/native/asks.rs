@@ -10,7 +10,8 @@
 //!               ^regex           files whose whole absolute path matches: what is not a folder once links are followed
 //!               DIR//NAME        what is in folders DIR and is no folder itself (a link to one counts), by name
 //!               DIR//            the folders DIR themselves
-//!     DIR:      /path or ^regex. A path is followed through links. A regex is matched against the whole path of every folder
+//!     DIR:      /path or ^regex. A path is followed through links. A regex is matched against the whole path of every folder.
+//!               In the root itself: ///NAME
 //!     NAME:     a regex, searched in the name
 //!   options:    in this order, each once
 //!     depth=N   DIR//...: also the folders up to N levels below each DIR; -1: all levels. Links to folders are not entered

@@ -22,6 +22,8 @@ mod resolved;
 mod system;
 mod systemd;
 mod tables;
+#[cfg(test)]
+mod tests;
 mod text;
 mod types;
 mod want;

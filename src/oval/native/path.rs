@@ -51,10 +51,12 @@ pub(super) struct Seen<'r> {
 impl Place {
     /// Takes the entities that say where, out of `wants`.
     pub(super) fn take(wants: &mut Vec<Want>, behaviors: &[(Box<str>, Box<str>)]) -> Result<Place, String> {
-        if let Some(path) = remove(wants, "filepath") {
+        if let Some(mut path) = remove(wants, "filepath") {
+            anchor(&mut path);
             return Ok(Place::File(path));
         }
-        let folder = remove(wants, "path").ok_or("it has neither filepath nor path")?;
+        let mut folder = remove(wants, "path").ok_or("it has neither filepath nor path")?;
+        anchor(&mut folder);
         let name = remove(wants, "filename").ok_or("it has a path without filename")?;
         let get = |name: &str| behaviors.iter().find(|(n, _)| &**n == name).map(|(_, v)| v.trim());
         let file_system = match get("recurse_file_system") {
@@ -275,13 +277,23 @@ fn escape(text: &str) -> String {
     regex::escape(text)
 }
 
+/// A pattern over paths that begins with a slash means the root: nobody looks for `/etc/fstab` below other folders, and OpenSCAP's walk
+/// does not either. Others may match anywhere.
+fn anchor(want: &mut Want) {
+    if want.operation != Operation::PatternMatch {
+        return;
+    }
+    for pattern in want.values.iter_mut().filter(|p| !p.starts_with('^')) {
+        let first = pattern.trim_start_matches("(?:").trim_start_matches('(').trim_start_matches('\\');
+        let open = if first.starts_with('/') { "^" } else { "^.*" };
+        *pattern = format!("{open}(?:{pattern})").into();
+    }
+}
+
 /// Regexes over whole paths, each beginning with `^`.
 fn patterns(want: &Want) -> Vec<String> {
     match want.operation {
-        Operation::PatternMatch => {
-            let anchored = |p: &str| if p.starts_with('^') { p.to_owned() } else { format!("^.*(?:{p})") };
-            want.values.iter().map(|p| anchored(p)).collect()
-        }
+        Operation::PatternMatch => want.values.iter().map(|p| p.to_string()).collect(),
         Operation::CaseInsensitiveEquals => want.values.iter().map(|p| format!("^(?i:{})$", escape(p))).collect(),
         _ => vec!["^/".to_owned()],
     }
