@@ -75,7 +75,7 @@ impl Daemon {
         }
     }
 
-    fn verdicts(&self, id: &str) -> Vec<Verdict> {
+    pub(crate) fn verdicts(&self, id: &str) -> Vec<Verdict> {
         let at = self.shard.fleet.find(id).expect("endpoint");
         let held = self.shard.fleet.get(at).and_then(|e| e.held.as_ref()).expect("held");
         self.shard.pack.rules().map(|r| self.shard.fleet.classes.verdict(held.class, r)).collect()

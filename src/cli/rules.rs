@@ -153,7 +153,7 @@ fn meta_json(m: &RuleMeta) -> Value {
         "id": m.id, "pack": m.pack, "title": m.title, "severity": m.severity,
         "platforms": m.platforms.iter().map(platform).collect::<Vec<_>>(), "controls": m.controls,
         "rationale": m.rationale, "when": m.when, "check": m.check, "missing": m.missing,
-        "remediation": m.remediation, "fix": m.fix, "asks": m.asks,
+        "remediation": m.remediation, "fix": m.fix, "asks": m.asks, "scap": m.scap,
     })
 }
 

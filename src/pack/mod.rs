@@ -33,7 +33,7 @@ use crate::scan::table::TableId;
 use wire::{Bytes, Section};
 
 pub use compile::{Requirement, Sources, compile, merge};
-pub use scap::{Joined, ScapPack, ScapRule};
+pub use scap::{Joined, ScapPack, ScapRule, TestWay};
 pub use walk::{Answer, Part, Parts};
 pub use wire::PackError;
 
@@ -318,6 +318,11 @@ impl Pack {
             Some(place) => self.scap.explain(place, scan, now_s),
             None => explain::explain(self.meta(rule).judged(), scan),
         }
+    }
+
+    /// The tests of a rule of a SCAP profile, and how each is answered.
+    pub fn test_ways(&self, rule: RuleId) -> Vec<TestWay> {
+        self.rule(rule).scap.map(|place| self.scap.ways(self, place)).unwrap_or_default()
     }
 
     /// Whether a row says anything to an endpoint-level OVAL test.

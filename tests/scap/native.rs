@@ -51,5 +51,10 @@ fn real_content_is_planned() {
     let definitions = (0u32..).map(DefinitionId).take(prepared.content().definitions.len());
     let asks = native.asks(&prepared, definitions);
     println!("{counts:#?}");
-    for (t, items) in &asks { println!("{} {}", t.name(), items.len()); for i in items { println!("   {i}"); } }
+    for (t, items) in &asks {
+        println!("{} {}", t.name(), items.len());
+        for i in items {
+            println!("   {i}");
+        }
+    }
 }

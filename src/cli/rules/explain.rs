@@ -84,7 +84,15 @@ fn print_rule(chosen: Chosen<'_>, out: &mut Out) -> anyhow::Result<()> {
         writeln!(out, "when:      {}", indented(when))?;
     }
     writeln!(out, "check:     {}", indented(&meta.check))?;
-    writeln!(out, "missing:   {}", missing_words(meta))?;
+    let ways = pack.test_ways(chosen.rule);
+    if !ways.is_empty() {
+        writeln!(out, "\ntests:")?;
+    } else if meta.scap.is_none() {
+        writeln!(out, "missing:   {}", missing_words(meta))?;
+    }
+    for way in &ways {
+        writeln!(out, "  {}: {}\n    {}", way.test, way.comment.trim(), way.how)?;
+    }
     for (program, parts) in own_parts(chosen) {
         if !parts.is_empty() {
             writeln!(out, "\nparts of `{program}`:")?;
@@ -137,6 +145,11 @@ fn part_json(pack: &Pack, part: &Part<'_>) -> Value {
 
 fn rule_json(chosen: Chosen<'_>) -> Value {
     let mut value = meta_json(chosen.pack.meta(chosen.rule));
+    if chosen.pack.meta(chosen.rule).scap.is_some() {
+        let ways = chosen.pack.test_ways(chosen.rule);
+        value["tests"] = ways.iter().map(|w| json!({"test": w.test, "comment": w.comment, "answered": w.how})).collect();
+        return value;
+    }
     for (program, parts) in own_parts(chosen) {
         value[format!("{program}_parts")] = parts.iter().map(|p| part_json(chosen.pack, p)).collect();
     }
@@ -167,11 +180,11 @@ impl Summary {
                 summary.rules += 1
             }
             let parts = pack.parts(rule);
-            let mut terms: Vec<TermId> = parts.all().flat_map(terms_of).collect();
+            let mut terms: Vec<TermId> = parts.all().flat_map(terms_of).chain(pack.read_by(rule).iter().copied()).collect();
             terms.sort_unstable();
             terms.dedup();
             terms.into_iter().for_each(|t| *askers.entry(t).or_default() += 1);
-            if parts.all().any(|p| matches!(p.answer, Answer::Endpoint)) {
+            if parts.all().any(|p| matches!(p.answer, Answer::Endpoint)) || pack.needs_joins(rule) {
                 summary.joining.push(pack.rule_id(rule).to_owned());
             }
         }

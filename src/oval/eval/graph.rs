@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::super::model::{
-    Body, Content, Criteria, DefinitionId, Entity, Filter, Node, ObjectId, Set, SetOperand, Source, StateId, Stated, TestId, VariableId,
+    Body, Content, Criteria, DefinitionId, Entity, Filter, Node, Object, ObjectId, Set, SetOperand, Source, StateId, Stated, TestId,
+    VariableId,
 };
 use super::super::variable::{Dependency, depends_on, depth};
 
@@ -136,6 +137,17 @@ pub(super) fn check(content: &Content) -> Refused {
     Refused { places, reasons }
 }
 
+/// The variable that a `variable_object` is about: it is named in a text, not in a `var_ref` attribute.
+fn variable_named(content: &Content, object: &Object) -> Option<VariableId> {
+    let Body::Entities { entities, .. } = &object.body else { return None };
+    let named = entities.iter().find(|e| &*e.name == "var_ref").filter(|_| &*object.kind.name == "variable")?;
+    match &named.value {
+        Stated::Literal(id) => content.variable(id.trim()),
+        Stated::Variable(id) => Some(*id),
+        Stated::Nil => None,
+    }
+}
+
 impl Places {
     fn of(content: &Content) -> Places {
         let tests = content.definitions.len();
@@ -185,6 +197,7 @@ impl Places {
             Body::Entities { entities, filters, .. } => {
                 self.of_entities(entities, next);
                 self.of_filters(filters, next);
+                next.extend(variable_named(content, &content.objects[at]).map(|v| self.variables + v.index()));
                 1
             }
         }

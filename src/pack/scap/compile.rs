@@ -213,6 +213,9 @@ pub(in crate::pack) fn compile(c: &mut Compiler, stored: &[Stored]) {
                 }
             }
             for object in concerned {
+                for (table, items) in native.asked(object) {
+                    items.iter().for_each(|item| drop(c.scope_term(table, item)));
+                }
                 let place = code(number, instance, object.0);
                 c.add_term(TermKind::Concerns, uploaded_table(), &[id_of(object)], place, &PlanFor::Key);
                 for (table, plan) in profile.rows_of(instance, object) {
@@ -247,7 +250,7 @@ impl Profile {
             (prepared, native)
         };
         let parts = baseline.instances.par_iter().map(one).collect();
-        Profile { judge: Judge::new(baseline.clone(), stored.compat), parts }
+        Profile { judge: Judge::new(baseline.clone(), stored.compat, limits), parts }
     }
 
     pub(super) fn part(&self, instance: u32) -> Option<(&Prepared, &Native)> {

@@ -1,11 +1,13 @@
 //! Why a rule of a SCAP profile has its verdict: the evaluator over the parsed scan, which is the definition, and the tests that decided.
 
-use super::Scap;
 use super::judge::facts;
+use super::{Own, Scap, Way};
 use crate::judge::Verdict;
 use crate::judge::explain::Explanation;
 use crate::oval::eval::Evaluation;
 use crate::oval::model::{Content, DefinitionId, OvalResult, TestId};
+use crate::oval::native::Plan;
+use crate::pack::Pack;
 use crate::pack::wire::index;
 use crate::scan::Scan;
 use crate::xccdf::model::Check;
@@ -64,5 +66,49 @@ fn tests(content: &Content, definition: DefinitionId, evaluation: &mut Evaluatio
         let Some(about) = content.tests.get(test.index()) else { continue };
         let why = evaluation.why(test).map(|why| format!(" ({why})")).unwrap_or_default();
         evidence.push(format!("{}: {}: {}{why}", result.name(), about.id, about.comment));
+    }
+}
+
+/// One test of a rule, and how it is answered: what `rules explain` shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestWay {
+    pub test: String,
+    pub comment: String,
+    pub how: String,
+}
+
+impl Scap {
+    pub(in crate::pack) fn ways(&self, pack: &Pack, place: (u32, u32)) -> Vec<TestWay> {
+        let Some(opened) = self.opened.get(index(place.0)) else { return Vec::new() };
+        let mut out = Vec::new();
+        for (instance, definitions) in opened.profile.reached(std::iter::once(place.1)) {
+            let (Some((prepared, native)), Some(ways)) = (opened.profile.part(instance), opened.instances.get(index(instance))) else {
+                continue;
+            };
+            for test in super::compile::tests_of(prepared.content(), definitions) {
+                let Some(about) = prepared.content().tests.get(test.index()) else { continue };
+                let how = match ways.ways.get(&test) {
+                    Some(Way::Rows { own: Own::Term { term, table, .. }, .. }) => {
+                        format!("row by row over `{}`, {}", table.name(), pack.plan_words(*term))
+                    }
+                    Some(Way::Rows { own: Own::Never(_), .. }) => {
+                        let why = about.object.map(|o| native.plan(o));
+                        let why = if let Some(Plan::Unsupported { why }) = why { why } else { "no table shows it" };
+                        format!("only from uploads of SCAP collectors: {why}")
+                    }
+                    Some(Way::Endpoint(_)) | None => match about.object.map(|o| native.plan(o)) {
+                        Some(Plan::PerEndpoint { why, .. }) => format!("run for each endpoint: {why}"),
+                        Some(Plan::Variable { .. }) => "run for each endpoint: the values of a variable".to_owned(),
+                        Some(Plan::Unsupported { why }) => format!("only from uploads of SCAP collectors: {why}"),
+                        Some(Plan::Rows { .. }) => {
+                            "run for each endpoint: its states compare with values that other objects give".to_owned()
+                        }
+                        None => "unknown: the test has no object".to_owned(),
+                    },
+                };
+                out.push(TestWay { test: about.id.to_string(), comment: about.comment.to_string(), how });
+            }
+        }
+        out
     }
 }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub(super) use compile::{compile, metas};
+pub use explain::TestWay;
 pub use judge::Joined;
 pub(super) use judge::add;
 
@@ -25,6 +26,7 @@ use crate::limits::Limits;
 use crate::oval::eval::{Compat, Tally};
 use crate::oval::facts::Flag;
 use crate::oval::model::{ObjectId, OvalResult, TestId};
+use crate::oval::native::Native;
 use crate::scan::table::TableId;
 use crate::xccdf::model::Baseline;
 use compile::{Profile, tests_of};
@@ -88,6 +90,8 @@ pub(super) struct Scap {
     definitions: usize,
     /// The terms that say which rows concern an object.
     concerns: BTreeMap<(u32, u32), Vec<TermId>>,
+    /// The terms that say whether what an object asks was looked at, by baseline and instance.
+    scopes: BTreeMap<(u32, u32, ObjectId), Vec<TermId>>,
 }
 
 struct Opened {
@@ -144,20 +148,28 @@ impl Scap {
     }
 
     fn way(&mut self, profile: &Profile, terms: &Terms, number: usize, instance: u32, test: TestId) -> Result<Way, PackError> {
+        let missing = || PackError::Damaged(format!("test {} of baseline {number} has no term", test.0));
+        let scopes = |native: &Native, object| {
+            let (table, items) = native.asked(object).map_or(("", &[][..]), |(table, items)| (table.name(), items));
+            let of = |item: &String| terms.scopes.get(&(table.to_owned(), item.clone())).copied();
+            items.iter().map(of).collect::<Option<Vec<TermId>>>().ok_or_else(missing)
+        };
         let Some((object, wanted)) = profile.row_level(instance, test) else {
+            let Some((prepared, native)) = profile.part(instance) else { return Err(missing()) };
+            for object in prepared.object_dependencies(test) {
+                let baseline = u32::try_from(number).unwrap_or(wire::NONE);
+                self.scopes.insert((baseline, instance, *object), scopes(native, *object)?);
+            }
             self.endpoint_tests += 1;
             return Ok(Way::Endpoint(self.endpoint_tests - 1));
         };
-        let missing = || PackError::Damaged(format!("test {} of baseline {number} has no term", test.0));
         let place = code(number, instance, test.0);
         let collected = terms.collected.get(&place).copied().ok_or_else(missing)?;
         let Some((prepared, native)) = profile.part(instance) else { return Err(missing()) };
         let own = match wanted {
             None => Own::Never(prepared.result(test, Some(Flag::NotCollected), Tally::default())),
             Some((table, _)) => {
-                let asked = native.asked(object).map(|(_, items)| items).unwrap_or_default();
-                let of = |item: &String| terms.scopes.get(&(table.name().to_owned(), item.clone())).copied();
-                let scopes = asked.iter().map(of).collect::<Option<_>>().ok_or_else(missing)?;
+                let scopes = scopes(native, object)?;
                 Own::Term { term: terms.tests.get(&place).copied().ok_or_else(missing)?, object, table, scopes }
             }
         };
@@ -219,6 +231,7 @@ impl Scap {
                         endpoint = true;
                         for object in prepared.object_dependencies(test) {
                             terms.extend(self.concerns.get(&code(index(place.0), instance, object.0)).into_iter().flatten());
+                            terms.extend(self.scopes.get(&(place.0, instance, *object)).into_iter().flatten());
                         }
                     }
                     None => {}
