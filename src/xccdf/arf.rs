@@ -6,7 +6,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::results::{Target, TestResult};
-use crate::xml::scan::Element;
+use crate::xml::element::Element;
 use crate::xml::write::Out;
 
 /// The id of the one asset, and of the report that holds the `TestResult`.

@@ -64,46 +64,6 @@ impl<'x> Tag<'x> {
     }
 }
 
-/// An element as it is written in a larger document, with the namespaces that are declared around it.
-#[derive(Clone, Debug, Default)]
-pub struct Element<'x> {
-    pub text: &'x str,
-    pub namespaces: Vec<(&'x str, &'x str)>,
-}
-
-impl<'x> Element<'x> {
-    /// The first element of that local name. It is read to its end, so it is well-formed.
-    pub fn find(text: &'x str, name: &str, limits: &Limits) -> Result<Option<Element<'x>>, ScanError> {
-        let mut scanner = Scanner::new(text, limits);
-        loop {
-            match scanner.next()? {
-                Token::Open(tag) if tag.name == name => {
-                    let (from, namespaces) = (scanner.tag_position(), scanner.namespaces_around(&tag));
-                    scanner.skip(&tag)?;
-                    return Ok(Some(Element { text: scanner.written(from, scanner.position()), namespaces }));
-                }
-                Token::End => return Ok(None),
-                _ => {}
-            }
-        }
-    }
-
-    /// The element with all its namespaces declared on itself, so that it can stand anywhere.
-    pub fn standing(&self) -> Cow<'x, str> {
-        let name = self.text.find(|c: char| c.is_ascii_whitespace() || matches!(c, '>' | '/')).unwrap_or(0);
-        match self.text.split_at_checked(name) {
-            Some((tag, rest)) if !self.namespaces.is_empty() => {
-                let declared = self.namespaces.iter().map(|(name, value)| {
-                    let quote = if value.contains('"') { '\'' } else { '"' };
-                    format!(" {name}={quote}{value}{quote}")
-                });
-                Cow::Owned(format!("{tag}{}{rest}", declared.collect::<String>()))
-            }
-            _ => Cow::Borrowed(self.text),
-        }
-    }
-}
-
 pub struct Scanner<'x> {
     text: &'x str,
     at: usize,
@@ -219,8 +179,11 @@ impl<'x> Scanner<'x> {
         }
     }
 
-    /// The next child of the open element, or `None` at its end. Texts are passed over.
-    pub fn child(&mut self) -> Result<Option<Tag<'x>>, ScanError> {
+    /// The next child of an element whose earlier children were read to their ends, or `None` at its end. Texts are passed over.
+    pub fn child(&mut self, of: &Tag<'x>) -> Result<Option<Tag<'x>>, ScanError> {
+        if of.empty {
+            return Ok(None);
+        }
         loop {
             if !self.open.is_empty() {
                 let rest = self.rest();
@@ -508,19 +471,6 @@ mod tests {
     fn documents_are_read_as_they_are() {
         let text = "<?xml version='1.0'?>\n<!-- < --><x:a b = 'c>\"' d:e=\"f'\">1&lt;&#x41;&#66;\r\n<!--no--><![CDATA[<&]]><b/><b c=''\n/></x:a >\n";
         assert_eq!(tokens(text).unwrap(), "<a b=c>\" e=f'>1<AB\n<&<b/><b c=/></>");
-    }
-
-    #[test]
-    fn an_element_can_stand_alone() {
-        let text = "<a xmlns='1' xmlns:p=\"2\" xmlns:q='3'><b xmlns:q='4\"'><p:c xmlns='5' d='6'><q:e/></p:c></b></a>";
-        let found = Element::find(text, "c", &Limits::default()).unwrap().unwrap();
-        assert_eq!(found.standing(), "<p:c xmlns:q='4\"' xmlns:p=\"2\" xmlns='5' d='6'><q:e/></p:c>");
-        assert_eq!(
-            Element::find(text, "e", &Limits::default()).unwrap().unwrap().standing(),
-            "<q:e xmlns=\"5\" xmlns:q='4\"' xmlns:p=\"2\"/>"
-        );
-        assert!(Element::find(text, "x", &Limits::default()).unwrap().is_none());
-        assert!(Element::find("<a><c>", "c", &Limits::default()).is_err());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use super::model::{
     VariableId,
 };
 use super::syschar::SystemCharacteristics;
-use crate::xml::scan::Element;
+use crate::xml::element::Element;
 use crate::xml::write::Out;
 use characteristics::Numbers;
 pub use characteristics::{Host, Interface};

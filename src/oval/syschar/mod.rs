@@ -16,7 +16,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::facts::{Flag, Item};
-use crate::xml::scan::Element;
+use crate::xml::element::Element;
 pub use crate::xml::scan::ScanError;
 pub use bind::{Bound, bind};
 

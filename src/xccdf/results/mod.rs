@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use super::model::{Baseline, Check, ComplexOperator, ContentRef, Fix, Item, Role, RuleBody, RuleSeverity};
 use crate::judge::Verdict;
-use crate::xml::scan::Element;
+use crate::xml::element::Element;
 use crate::xml::write::{DECLARATION, Out};
 pub use read::{RuleSummary, Score, TestResultSummary, read_results};
 

@@ -88,10 +88,7 @@ impl<'x> Reader<'x> {
             end: said(tag, "end-time"),
             ..TestResultSummary::default()
         };
-        if tag.empty {
-            return self.scanner.refuse("a TestResult without results");
-        }
-        while let Some(tag) = self.scanner.child()? {
+        while let Some(tag) = self.scanner.child(tag)? {
             match tag.name {
                 "benchmark" => {
                     (read.benchmark_id, read.benchmark_href) = (said(&tag, "id"), said(&tag, "href"));
@@ -131,8 +128,7 @@ impl<'x> Reader<'x> {
         }
         let (severity, time) = (said(tag, "severity"), said(tag, "time"));
         let (mut verdict, mut idents, mut message, mut check) = (None, Vec::new(), String::new(), String::new());
-        while !tag.empty {
-            let Some(tag) = self.scanner.child()? else { break };
+        while let Some(tag) = self.scanner.child(tag)? {
             match tag.name {
                 "result" => {
                     let said = self.value(&tag)?;
@@ -156,8 +152,7 @@ impl<'x> Reader<'x> {
     }
 
     fn check(&mut self, tag: &Tag<'x>, check: &mut String) -> Result<(), ScanError> {
-        while !tag.empty {
-            let Some(tag) = self.scanner.child()? else { break };
+        while let Some(tag) = self.scanner.child(tag)? {
             if tag.name == "check-content-ref" && check.is_empty() {
                 *check = said(&tag, "name");
             }
