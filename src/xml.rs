@@ -3,7 +3,9 @@
 //! `bytes (plain, gzip, bzip2, zstd) -> text -> checked -> roxmltree`. The check is one pass that needs no memory: no DTD and so no entities
 //! of the document's own, bounded depth, bounded names, attributes and texts. Whoever walks a checked tree may recurse.
 
+pub mod element;
 pub mod scan;
+pub mod write;
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};

@@ -47,6 +47,17 @@ impl<'x> Tag<'x> {
         })
     }
 
+    /// Names of its `xmlns` attributes.
+    fn declared(&self) -> impl Iterator<Item = &'x str> + use<'x> {
+        let (text, mut at) = (self.attributes, 0);
+        let names = std::iter::from_fn(move || {
+            let (name, _, next) = attribute(text, at)?;
+            at = next;
+            Some(name)
+        });
+        names.filter(|name| *name == "xmlns" || name.starts_with("xmlns:"))
+    }
+
     pub fn attribute(&self, name: &str) -> Option<Cow<'x, str>> {
         let (_, raw) = self.attributes().find(|(n, _)| *n == name)?;
         unescape(raw).ok()
@@ -58,7 +69,8 @@ pub struct Scanner<'x> {
     at: usize,
     /// Where the last start tag began.
     tag_at: usize,
-    open: Vec<&'x str>,
+    /// Name and attributes of each open element.
+    open: Vec<(&'x str, &'x str)>,
     depth: usize,
     value_bytes: usize,
     attributes: usize,
@@ -96,6 +108,33 @@ impl<'x> Scanner<'x> {
         self.text.get(from..to).unwrap_or_default()
     }
 
+    fn open_name(&self) -> &'x str {
+        self.open.last().map_or("", |(name, _)| name)
+    }
+
+    /// The namespaces that are declared around the present place: `xmlns` attributes as written, the inner before the outer ones.
+    fn namespaces(&self) -> Vec<(&'x str, &'x str)> {
+        let mut found: Vec<(&'x str, &'x str)> = Vec::new();
+        for (_, attributes) in self.open.iter().rev() {
+            let mut at = 0;
+            while let Some((name, value, next)) = attribute(attributes, at) {
+                at = next;
+                if (name == "xmlns" || name.starts_with("xmlns:")) && !found.iter().any(|(known, _)| *known == name) {
+                    found.push((name, value));
+                }
+            }
+        }
+        found
+    }
+
+    /// The namespaces around an element that was just opened, without those that it declares itself.
+    pub fn namespaces_around(&self, tag: &Tag<'x>) -> Vec<(&'x str, &'x str)> {
+        let own: Vec<&str> = tag.declared().collect();
+        let mut around = self.namespaces();
+        around.retain(|(name, _)| !own.contains(name));
+        around
+    }
+
     fn rest(&self) -> &'x str {
         self.text.get(self.at..).unwrap_or_default()
     }
@@ -107,7 +146,7 @@ impl<'x> Scanner<'x> {
             let rest = self.rest();
             let Some(begin) = memchr(b'<', rest.as_bytes()) else {
                 if !self.open.is_empty() {
-                    return self.refuse(format!("the document ends inside <{}>", self.open.last().copied().unwrap_or_default()));
+                    return self.refuse(format!("the document ends inside <{}>", self.open_name()));
                 }
                 return if rest.trim().is_empty() { Ok(Token::End) } else { self.refuse("text outside of the root element") };
             };
@@ -140,8 +179,11 @@ impl<'x> Scanner<'x> {
         }
     }
 
-    /// The next child of the open element, or `None` at its end. Texts are passed over.
-    pub fn child(&mut self) -> Result<Option<Tag<'x>>, ScanError> {
+    /// The next child of an element whose earlier children were read to their ends, or `None` at its end. Texts are passed over.
+    pub fn child(&mut self, of: &Tag<'x>) -> Result<Option<Tag<'x>>, ScanError> {
+        if of.empty {
+            return Ok(None);
+        }
         loop {
             if !self.open.is_empty() {
                 let rest = self.rest();
@@ -219,7 +261,7 @@ impl<'x> Scanner<'x> {
     }
 
     fn close(&mut self, rest: &'x str) -> Result<(), ScanError> {
-        let expected = self.open.last().copied().unwrap_or_default();
+        let expected = self.open_name();
         let after = rest.strip_prefix("</").and_then(|r| r.strip_prefix(expected)).map(|r| r.trim_ascii_start());
         match after.and_then(|r| r.strip_prefix('>')) {
             Some(after) if !self.open.is_empty() => {
@@ -278,7 +320,7 @@ impl<'x> Scanner<'x> {
             if self.open.len() >= self.depth {
                 return self.refuse(format!("elements are nested over {} deep (limits.xml_depth)", self.depth));
             }
-            self.open.push(name);
+            self.open.push((name, attributes));
         }
         self.at += end + 1;
         Ok(Tag { name: local, empty, attributes })

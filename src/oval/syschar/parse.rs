@@ -8,6 +8,7 @@ use super::super::model::Datatype;
 use super::super::read::datatype;
 use super::{Interface, Object, SystemCharacteristics};
 use crate::limits::Limits;
+use crate::xml::element::Element;
 use crate::xml::scan::{ScanError, Scanner, Tag, Token, unescape};
 
 /// Entities, references, messages and values of variables: this many for each row that is allowed.
@@ -27,9 +28,10 @@ impl<'x> SystemCharacteristics<'x> {
             match parser.scanner.next()? {
                 Token::Open(tag) if tag.name == "oval_system_characteristics" => {
                     let from = parser.scanner.tag_position();
+                    let namespaces = parser.scanner.namespaces_around(&tag);
                     let mut read = parser.characteristics(&tag)?;
                     read.report = report.clone();
-                    read.written = parser.scanner.written(from, parser.scanner.position());
+                    read.written = Element { text: parser.scanner.written(from, parser.scanner.position()), namespaces };
                     all.push(read);
                 }
                 Token::Open(tag) if tag.name == "report" => report = tag.attribute("id"),
@@ -68,10 +70,7 @@ impl<'x> Parser<'x> {
 
     /// Calls for each child element, which the callee must read to its end.
     fn children(&mut self, tag: &Tag<'x>, mut each: impl FnMut(&mut Self, &Tag<'x>) -> Result<(), ScanError>) -> Result<(), ScanError> {
-        if tag.empty {
-            return Ok(());
-        }
-        while let Some(child) = self.scanner.child()? {
+        while let Some(child) = self.scanner.child(tag)? {
             each(self, &child)?;
         }
         Ok(())
@@ -185,8 +184,11 @@ impl<'x> Parser<'x> {
         })?;
         let kind = Cow::Borrowed(tag.name.strip_suffix("_item").unwrap_or(tag.name));
         let at = here(&read.items);
-        read.items.push((number, Arc::new(Item { kind, status, entities: entities.drain(..).collect() })));
+        // Of just the size that is needed, which the growing one is not.
+        let mut exact = Vec::with_capacity(entities.len());
+        exact.append(&mut entities);
         self.scratch = entities;
+        read.items.push((number, Arc::new(Item { kind, status, entities: exact })));
         if read.by_number.insert(number, at).is_some() {
             return self.scanner.refuse(format!("a second item with the number {number}"));
         }
