@@ -36,10 +36,16 @@ fn analyse(definitions: &Path, characteristics: &Path) -> BTreeMap<String, OvalR
         .env("TZ", "UTC")
         .output()
         .unwrap();
-    let text = std::fs::read_to_string(&results).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&out.stderr)));
+    let text = std::fs::read_to_string(&results).unwrap_or_else(|_| panic!("{} {}", out.status, last_lines(&out.stderr)));
     // Only here does an element of this name have a result.
     let tags = text.split('<').filter(|tag| tag.starts_with("definition ") && tag.contains(" result=\""));
     tags.map(|tag| (attribute(tag, "definition_id").to_string(), result(attribute(tag, "result")))).collect()
+}
+
+fn last_lines(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(10)..].join("\n")
 }
 
 fn attribute<'t>(tag: &'t str, name: &str) -> &'t str {
