@@ -1,6 +1,7 @@
 //! Evaluation against `oscap oval analyse`: crafted documents for every cell of the truth tables, and real content.
 
 mod crafted;
+mod functions;
 mod real;
 
 use std::collections::BTreeMap;
