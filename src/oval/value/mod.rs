@@ -3,6 +3,10 @@
 //! "Greater than" means that the collected value is greater. What cannot be cast, and an operation that its datatype does not have, is an
 //! error with a reason.
 
+mod order;
+#[cfg(test)]
+mod tests;
+
 use std::cmp::Ordering;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -10,7 +14,7 @@ use std::sync::Arc;
 use super::model::{Datatype, Operation, OvalResult};
 use super::pattern::Pattern;
 use super::truth::Compat;
-use crate::version::Scheme;
+use order::Order;
 
 /// A stated value, ready to be compared.
 #[derive(Clone, Debug)]
@@ -33,15 +37,6 @@ enum Literal {
     Skipped,
     /// Why every comparison is an error.
     Bad(Box<str>),
-}
-
-/// The order of a datatype that is compared as text.
-#[derive(Clone, Copy, Debug)]
-enum Order {
-    Numbers,
-    Ios,
-    Rpm,
-    Dpkg,
 }
 
 /// An address with its prefix; a single address has a full one.
@@ -135,7 +130,7 @@ impl Stated {
             }
             Literal::Boolean(stated) => Some((boolean(collected, compat)? == *stated) == (self.operation == Operation::Equals)),
             Literal::Int(stated) => int_holds(self.operation, *stated, int(collected, compat)?),
-            Literal::Float(stated) => float_holds(self.operation, *stated, float(collected)?, compat),
+            Literal::Float(stated) => float_holds(self.operation, *stated, float(collected, compat)?, compat),
             Literal::Net(stated) => net_holds(self.operation, stated, &net(collected, stated.four)?),
             Literal::Version(order, stated) => ordered(self.operation, order.compare(collected, stated, compat)?),
             Literal::Skipped | Literal::Bad(_) => None,
@@ -181,7 +176,7 @@ fn cast(datatype: Datatype, text: &str, compat: Compat) -> Literal {
         Datatype::Binary => hexadecimal(text).map(|t| Literal::Binary(t.into())),
         Datatype::Boolean => boolean(text, compat).map(Literal::Boolean),
         Datatype::Int => int(text, compat).map(Literal::Int),
-        Datatype::Float => float(text).map(Literal::Float),
+        Datatype::Float => float(text, compat).map(Literal::Float),
         Datatype::Ipv4 => net(text, true).map(Literal::Net),
         Datatype::Ipv6 => net(text, false).map(Literal::Net),
         Datatype::Evr => Some(Literal::Version(Order::Rpm, text.into())),
@@ -270,18 +265,23 @@ fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
 }
 
-pub(super) fn int(text: &str, compat: Compat) -> Option<i128> {
-    let text = match compat {
+/// A number's text without the white space that does not count.
+fn start(text: &str, compat: Compat) -> &str {
+    match compat {
         Compat::Specification => text.trim_matches(is_space),
+        // OpenSCAP: only what stands before it, as C's functions do.
         Compat::OpenScap => text.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']),
-    };
-    let value: i128 = text.parse().ok()?;
+    }
+}
+
+pub(super) fn int(text: &str, compat: Compat) -> Option<i128> {
+    let value: i128 = start(text, compat).parse().ok()?;
     // OpenSCAP: (10) past 64 bits it is an error.
     (compat == Compat::Specification || i64::try_from(value).is_ok()).then_some(value)
 }
 
-pub(super) fn float(text: &str) -> Option<f64> {
-    let text = text.trim_matches(is_space);
+pub(super) fn float(text: &str, compat: Compat) -> Option<f64> {
+    let text = start(text, compat);
     let value: f64 = text.parse().ok()?;
     // A number too large for a double is no infinity.
     (value.is_finite() || !text.bytes().any(|b| b.is_ascii_digit())).then_some(value)
@@ -317,123 +317,6 @@ fn net_holds(operation: Operation, stated: &Net, collected: &Net) -> Option<bool
         _ if stated.mask != collected.mask => None,
         other => ordered(other, (collected.address & collected.mask).cmp(&(stated.address & stated.mask))),
     }
-}
-
-impl Order {
-    /// `None`: one of them is no value of this kind.
-    fn compare(self, a: &str, b: &str, compat: Compat) -> Option<Ordering> {
-        match (self, compat) {
-            (Order::Dpkg, Compat::OpenScap) if epoch(a).is_some_and(too_large) || epoch(b).is_some_and(too_large) => None,
-            (Order::Dpkg, _) => Some(Scheme::Dpkg.compare(a, b)),
-            (Order::Rpm, Compat::Specification) => Some(Scheme::Rpm.compare(a, b)),
-            // OpenSCAP: (5) no epoch sorts before every epoch.
-            (Order::Rpm, Compat::OpenScap) => match (epoch(a), epoch(b)) {
-                (Some(_), None) => Some(Ordering::Greater),
-                (None, Some(_)) => Some(Ordering::Less),
-                _ => Some(Scheme::Rpm.compare(a, b)),
-            },
-            (Order::Numbers, Compat::Specification) => compare_numbers(a, b),
-            (Order::Numbers, Compat::OpenScap) => Some(compare_fields(a.as_bytes(), b.as_bytes())),
-            (Order::Ios, _) => compare_ios(a, b),
-        }
-    }
-}
-
-fn epoch(evr: &str) -> Option<&str> {
-    evr.split_once(':').map(|(epoch, _)| epoch).filter(|epoch| epoch.bytes().all(|b| b.is_ascii_digit()))
-}
-
-fn too_large(epoch: &str) -> bool {
-    !epoch.is_empty() && epoch.parse::<i32>().is_err()
-}
-
-/// Numbers of any size between single characters that are no digits; what is missing at the end is 0.
-fn compare_numbers(a: &str, b: &str) -> Option<Ordering> {
-    let numbers = |text: &str| {
-        let text = text.trim_matches(is_space);
-        text.split(|c: char| !c.is_ascii_digit()).all(|n| !n.is_empty())
-    };
-    if !numbers(a) || !numbers(b) {
-        return None;
-    }
-    let fields = |text| str::split(str::trim_matches(text, is_space), |c: char| !c.is_ascii_digit()).map(|n| n.trim_start_matches('0'));
-    let (mut a, mut b) = (fields(a), fields(b));
-    loop {
-        let (x, y) = match (a.next(), b.next()) {
-            (None, None) => return Some(Ordering::Equal),
-            (x, y) => (x.unwrap_or_default(), y.unwrap_or_default()),
-        };
-        let order = x.len().cmp(&y.len()).then_with(|| x.cmp(y));
-        if order.is_ne() {
-            return Some(order);
-        }
-    }
-}
-
-/// OpenSCAP: fields are read by C's `atoi`, and a field without digits swallows the number behind it.
-fn compare_fields(mut a: &[u8], mut b: &[u8]) -> Ordering {
-    while !a.is_empty() || !b.is_empty() {
-        let order = leading_int(a).cmp(&leading_int(b));
-        if order.is_ne() {
-            return order;
-        }
-        a = next_field(a);
-        b = next_field(b);
-    }
-    Ordering::Equal
-}
-
-fn leading_int(text: &[u8]) -> i32 {
-    let text = text.trim_ascii_start();
-    let (negative, digits) = match text {
-        [b'-', rest @ ..] => (true, rest),
-        [b'+', rest @ ..] => (false, rest),
-        _ => (false, text),
-    };
-    let mut value = 0i64;
-    for digit in digits.iter().take_while(|d| d.is_ascii_digit()) {
-        let digit = i64::from(digit - b'0');
-        value = value.saturating_mul(10).saturating_add(if negative { -digit } else { digit });
-    }
-    u32::try_from(value & 0xffff_ffff).unwrap_or(0).cast_signed()
-}
-
-fn next_field(text: &[u8]) -> &[u8] {
-    let rest = text.get(1..).unwrap_or_default();
-    let digits = rest.iter().take_while(|d| d.is_ascii_digit()).count();
-    rest.get(digits + 1..).unwrap_or_default()
-}
-
-/// `12.4(19c)T2`: runs of digits as numbers, runs of letters as text; what stands between them only separates.
-fn compare_ios(a: &str, b: &str) -> Option<Ordering> {
-    let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
-    if !a.first()?.is_ascii_digit() || !b.first()?.is_ascii_digit() {
-        return None;
-    }
-    loop {
-        let ((x, rest_a), (y, rest_b)) = (ios_run(a), ios_run(b));
-        let number = |run: &[u8]| run.first().is_some_and(u8::is_ascii_digit);
-        let order = match (number(x), number(y)) {
-            (true, true) => {
-                let strip = |run: &[u8]| run.iter().copied().skip_while(|d| *d == b'0').collect::<Vec<u8>>();
-                let (x, y) = (strip(x), strip(y));
-                x.len().cmp(&y.len()).then_with(|| x.cmp(&y))
-            }
-            _ => x.to_ascii_lowercase().cmp(&y.to_ascii_lowercase()),
-        };
-        if order.is_ne() || x.is_empty() && y.is_empty() {
-            return Some(order);
-        }
-        (a, b) = (rest_a, rest_b);
-    }
-}
-
-fn ios_run(text: &[u8]) -> (&[u8], &[u8]) {
-    let start = text.iter().take_while(|c| !c.is_ascii_alphanumeric()).count();
-    let (_, text) = text.split_at(start);
-    let digits = text.iter().take_while(|c| c.is_ascii_digit()).count();
-    let length = if digits > 0 { digits } else { text.iter().take_while(|c| c.is_ascii_alphabetic()).count() };
-    text.split_at(length)
 }
 
 pub fn datatype_name(datatype: Datatype) -> &'static str {

@@ -3,6 +3,9 @@
 //!
 //! Each departure is marked `OpenSCAP:`; those of comparisons are in `value`, those of a state's entities in `eval`.
 
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
 use super::facts::{Flag, Status};
@@ -177,11 +180,8 @@ impl Statuses {
 /// `check_existence` of a test.
 pub fn test_existence(statuses: &Statuses, existence: Existence, compat: Compat) -> OvalResult {
     match compat {
-        Compat::Specification => match existence {
-            // "All exist" of a test means the same as "at least one exists"; but an item that was looked for and is missing is proof.
-            Existence::All => statuses.existence(Existence::All),
-            other => statuses.existence(other),
-        },
+        // The text says that "all exist" of a test means "at least one exists", the table that a missing item makes it false: the table.
+        Compat::Specification => statuses.existence(existence),
         Compat::OpenScap => {
             // OpenSCAP: (3) items that were not collected do not count, (9) nor do missing ones for "all exist".
             let seen = Statuses { missing: 0, not_collected: 0, ..*statuses };
@@ -257,11 +257,10 @@ fn incomplete(statuses: &Statuses, states: Option<Counts>, existence: Existence,
     };
     match states {
         _ if !exists => OvalResult::Unknown,
-        // More items cannot make these false.
-        None => match existence {
-            Existence::Any | Existence::AtLeastOne => OvalResult::True,
-            Existence::All | Existence::None | Existence::OnlyOne => OvalResult::Unknown,
-        },
+        // The specification excepts only what a check decides, and without states there is none.
+        None if compat == Compat::Specification => OvalResult::Unknown,
+        // OpenSCAP: more items could not turn it.
+        None => OvalResult::True,
         Some(counts) => match check(&counts, by, compat) {
             OvalResult::False => OvalResult::False,
             OvalResult::True if by == Check::AtLeastOne => OvalResult::True,
