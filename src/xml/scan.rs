@@ -38,12 +38,24 @@ pub struct Tag<'x> {
 impl<'x> Tag<'x> {
     /// Attributes by local name, values as written.
     pub fn attributes(&self) -> impl Iterator<Item = (&'x str, &'x str)> + use<'x> {
-        let mut rest = self.attributes;
+        let (text, mut at) = (self.attributes, 0);
         std::iter::from_fn(move || {
-            let (name, value, after) = attribute(rest)?;
-            rest = after;
-            Some((local(name), value))
+            let (name, value, next) = attribute(text, at)?;
+            at = next;
+            let colon = name.bytes().rposition(|b| b == b':');
+            Some((colon.and_then(|colon| name.get(colon + 1..)).unwrap_or(name), value))
         })
+    }
+
+    /// Names of its `xmlns` attributes.
+    fn declared(&self) -> impl Iterator<Item = &'x str> + use<'x> {
+        let (text, mut at) = (self.attributes, 0);
+        let names = std::iter::from_fn(move || {
+            let (name, _, next) = attribute(text, at)?;
+            at = next;
+            Some(name)
+        });
+        names.filter(|name| *name == "xmlns" || name.starts_with("xmlns:"))
     }
 
     pub fn attribute(&self, name: &str) -> Option<Cow<'x, str>> {
@@ -52,12 +64,53 @@ impl<'x> Tag<'x> {
     }
 }
 
+/// An element as it is written in a larger document, with the namespaces that are declared around it.
+#[derive(Clone, Debug, Default)]
+pub struct Element<'x> {
+    pub text: &'x str,
+    pub namespaces: Vec<(&'x str, &'x str)>,
+}
+
+impl<'x> Element<'x> {
+    /// The first element of that local name. It is read to its end, so it is well-formed.
+    pub fn find(text: &'x str, name: &str, limits: &Limits) -> Result<Option<Element<'x>>, ScanError> {
+        let mut scanner = Scanner::new(text, limits);
+        loop {
+            match scanner.next()? {
+                Token::Open(tag) if tag.name == name => {
+                    let (from, namespaces) = (scanner.tag_position(), scanner.namespaces_around(&tag));
+                    scanner.skip(&tag)?;
+                    return Ok(Some(Element { text: scanner.written(from, scanner.position()), namespaces }));
+                }
+                Token::End => return Ok(None),
+                _ => {}
+            }
+        }
+    }
+
+    /// The element with all its namespaces declared on itself, so that it can stand anywhere.
+    pub fn standing(&self) -> Cow<'x, str> {
+        let name = self.text.find(|c: char| c.is_ascii_whitespace() || matches!(c, '>' | '/')).unwrap_or(0);
+        match self.text.split_at_checked(name) {
+            Some((tag, rest)) if !self.namespaces.is_empty() => {
+                let declared = self.namespaces.iter().map(|(name, value)| {
+                    let quote = if value.contains('"') { '\'' } else { '"' };
+                    format!(" {name}={quote}{value}{quote}")
+                });
+                Cow::Owned(format!("{tag}{}{rest}", declared.collect::<String>()))
+            }
+            _ => Cow::Borrowed(self.text),
+        }
+    }
+}
+
 pub struct Scanner<'x> {
     text: &'x str,
     at: usize,
     /// Where the last start tag began.
     tag_at: usize,
-    open: Vec<&'x str>,
+    /// Name and attributes of each open element.
+    open: Vec<(&'x str, &'x str)>,
     depth: usize,
     value_bytes: usize,
     attributes: usize,
@@ -95,6 +148,33 @@ impl<'x> Scanner<'x> {
         self.text.get(from..to).unwrap_or_default()
     }
 
+    fn open_name(&self) -> &'x str {
+        self.open.last().map_or("", |(name, _)| name)
+    }
+
+    /// The namespaces that are declared around the present place: `xmlns` attributes as written, the inner before the outer ones.
+    fn namespaces(&self) -> Vec<(&'x str, &'x str)> {
+        let mut found: Vec<(&'x str, &'x str)> = Vec::new();
+        for (_, attributes) in self.open.iter().rev() {
+            let mut at = 0;
+            while let Some((name, value, next)) = attribute(attributes, at) {
+                at = next;
+                if (name == "xmlns" || name.starts_with("xmlns:")) && !found.iter().any(|(known, _)| *known == name) {
+                    found.push((name, value));
+                }
+            }
+        }
+        found
+    }
+
+    /// The namespaces around an element that was just opened, without those that it declares itself.
+    pub fn namespaces_around(&self, tag: &Tag<'x>) -> Vec<(&'x str, &'x str)> {
+        let own: Vec<&str> = tag.declared().collect();
+        let mut around = self.namespaces();
+        around.retain(|(name, _)| !own.contains(name));
+        around
+    }
+
     fn rest(&self) -> &'x str {
         self.text.get(self.at..).unwrap_or_default()
     }
@@ -106,7 +186,7 @@ impl<'x> Scanner<'x> {
             let rest = self.rest();
             let Some(begin) = memchr(b'<', rest.as_bytes()) else {
                 if !self.open.is_empty() {
-                    return self.refuse(format!("the document ends inside <{}>", self.open.last().copied().unwrap_or_default()));
+                    return self.refuse(format!("the document ends inside <{}>", self.open_name()));
                 }
                 return if rest.trim().is_empty() { Ok(Token::End) } else { self.refuse("text outside of the root element") };
             };
@@ -135,6 +215,21 @@ impl<'x> Scanner<'x> {
                 }
                 Some(b'?') => self.pass(rest, "?>")?,
                 _ => return self.tag(rest).map(Token::Open),
+            }
+        }
+    }
+
+    /// The next child of the open element, or `None` at its end. Texts are passed over.
+    pub fn child(&mut self) -> Result<Option<Tag<'x>>, ScanError> {
+        loop {
+            if !self.open.is_empty() {
+                let rest = self.rest();
+                self.at += memchr(b'<', rest.as_bytes()).unwrap_or(0);
+            }
+            match self.next()? {
+                Token::Open(tag) => return Ok(Some(tag)),
+                Token::Close | Token::End => return Ok(None),
+                Token::Text(_) => {}
             }
         }
     }
@@ -203,7 +298,7 @@ impl<'x> Scanner<'x> {
     }
 
     fn close(&mut self, rest: &'x str) -> Result<(), ScanError> {
-        let expected = self.open.last().copied().unwrap_or_default();
+        let expected = self.open_name();
         let after = rest.strip_prefix("</").and_then(|r| r.strip_prefix(expected)).map(|r| r.trim_ascii_start());
         match after.and_then(|r| r.strip_prefix('>')) {
             Some(after) if !self.open.is_empty() => {
@@ -218,39 +313,54 @@ impl<'x> Scanner<'x> {
 
     fn tag(&mut self, rest: &'x str) -> Result<Tag<'x>, ScanError> {
         self.tag_at = self.at;
-        let inner = rest.get(1..).unwrap_or_default();
-        let length = inner.bytes().position(|b| matches!(b, b' ' | b'\t' | b'\n' | b'\r' | b'/' | b'>')).unwrap_or(0);
-        let (name, mut after) = inner.split_at_checked(length).unwrap_or_default();
-        if name.is_empty() || name.contains(['<', '"', '\'', '=', '&']) || name.starts_with(|c: char| c.is_ascii_digit()) {
+        let bytes = rest.as_bytes();
+        let (mut end, mut colon) = (1, 0);
+        while let Some(byte) = bytes.get(end) {
+            match NAME[usize::from(*byte)] {
+                InName::Part => {}
+                InName::Colon => colon = end,
+                InName::End => break,
+                InName::Not => return self.refuse("a tag without a name, or without an end"),
+            }
+            end += 1;
+        }
+        if end == 1 || end == bytes.len() || bytes.get(1).is_some_and(u8::is_ascii_digit) {
             return self.refuse("a tag without a name, or without an end");
         }
-        let (attributes, mut count) = (after, 0usize);
-        while let Some((_, value, next)) = attribute(after) {
-            after = next;
+        let (from, mut count) = (end, 0usize);
+        while let Some((.., next)) = attribute(rest, end) {
+            end = next;
             count += 1;
-            // Refused where it would be read, so that `attribute` need not fail.
-            if memchr2(b'&', b'<', value.as_bytes()).is_some()
-                && let Err(why) = unescape(value)
-            {
-                return self.refuse(why);
-            }
         }
-        let length = attributes.len() - after.len();
-        if count > self.attributes || length > self.value_bytes {
-            let why = format!("a tag of {count} attributes and {length} bytes (limits.xml_attributes, limits.xml_value_bytes)");
+        let attributes = rest.get(from..end).unwrap_or_default();
+        // Refused where it would be read, so that `Tag::attributes` need not fail.
+        if memchr(b'&', attributes.as_bytes()).is_some()
+            && let Err(why) = unescape(attributes)
+        {
             return self.refuse(why);
         }
-        let after = after.trim_ascii_start();
-        let (after, empty) = after.strip_prefix('/').map_or((after, false), |a| (a, true));
-        let Some(after) = after.strip_prefix('>') else { return self.refuse(format!("the tag <{name} has no end or a bad attribute")) };
+        let name = rest.get(1..from).unwrap_or_default();
+        let local = if colon == 0 { name } else { rest.get(colon + 1..from).unwrap_or_default() };
+        if count > self.attributes || end - from > self.value_bytes {
+            let why = format!("a tag of {count} attributes and {} bytes (limits.xml_attributes, limits.xml_value_bytes)", end - from);
+            return self.refuse(why);
+        }
+        while bytes.get(end).is_some_and(u8::is_ascii_whitespace) {
+            end += 1;
+        }
+        let empty = bytes.get(end) == Some(&b'/');
+        end += usize::from(empty);
+        if bytes.get(end) != Some(&b'>') {
+            return self.refuse(format!("the tag <{name} has no end or a bad attribute"));
+        }
         if !empty {
             if self.open.len() >= self.depth {
                 return self.refuse(format!("elements are nested over {} deep (limits.xml_depth)", self.depth));
             }
-            self.open.push(name);
+            self.open.push((name, attributes));
         }
-        self.at = self.text.len() - after.len();
-        Ok(Tag { name: local(name), empty, attributes: attributes.get(..length).unwrap_or_default() })
+        self.at += end + 1;
+        Ok(Tag { name: local, empty, attributes })
     }
 
     /// A comment, or a CDATA section with its text.
@@ -281,27 +391,57 @@ impl<'x> Scanner<'x> {
     }
 }
 
-fn local(name: &str) -> &str {
-    name.rsplit_once(':').map_or(name, |(_, local)| local)
+/// What a byte is while a tag's name is read.
+#[derive(Clone, Copy)]
+enum InName {
+    Part,
+    Colon,
+    End,
+    Not,
 }
 
-/// The first attribute of the text, and what follows it.
-fn attribute(rest: &str) -> Option<(&str, &str, &str)> {
-    let trimmed = rest.trim_ascii_start();
-    if trimmed.len() == rest.len() {
+const NAME: [InName; 256] = {
+    let mut table = [InName::Part; 256];
+    let (end, not) = (b" \t\n\r/>", b"<\"'=&");
+    let mut at = 0;
+    while at < end.len() {
+        table[end[at] as usize] = InName::End;
+        at += 1;
+    }
+    at = 0;
+    while at < not.len() {
+        table[not[at] as usize] = InName::Not;
+        at += 1;
+    }
+    table[b':' as usize] = InName::Colon;
+    table
+};
+
+/// The attribute that begins at a place of the text: its name and value, and where it ends.
+fn attribute(text: &str, from: usize) -> Option<(&str, &str, usize)> {
+    let bytes = text.as_bytes();
+    let past = |mut at: usize| {
+        while bytes.get(at).is_some_and(u8::is_ascii_whitespace) {
+            at += 1;
+        }
+        at
+    };
+    let begin = past(from);
+    if begin == from {
         return None;
     }
-    let equals = trimmed.bytes().position(|b| matches!(b, b'=' | b'>' | b'<' | b'"' | b'\''))?;
-    let (name, value) = trimmed.split_at_checked(equals)?;
-    let value = value.strip_prefix('=')?.trim_ascii_start();
-    let quote = *value.as_bytes().first().filter(|q| matches!(q, b'"' | b'\''))?;
-    let value = value.get(1..)?;
-    let end = memchr(quote, value.as_bytes())?;
-    let name = name.trim_ascii_end();
-    if name.is_empty() || name.contains(|c: char| c.is_ascii_whitespace()) {
+    let mut end = begin;
+    while !matches!(bytes.get(end)?, b'=' | b'>' | b'<' | b'"' | b'\'' | b'/' | b' ' | b'\t' | b'\n' | b'\r') {
+        end += 1;
+    }
+    let equals = past(end);
+    if end == begin || *bytes.get(equals)? != b'=' {
         return None;
     }
-    Some((name, value.get(..end)?, value.get(end + 1..)?))
+    let quote = past(equals + 1);
+    let mark = *bytes.get(quote).filter(|q| matches!(q, b'"' | b'\''))?;
+    let length = memchr(mark, bytes.get(quote + 1..)?)?;
+    Some((text.get(begin..end)?, text.get(quote + 1..quote + 1 + length)?, quote + length + 2))
 }
 
 /// Resolves XML's own references, and makes line ends uniform.
@@ -368,6 +508,19 @@ mod tests {
     fn documents_are_read_as_they_are() {
         let text = "<?xml version='1.0'?>\n<!-- < --><x:a b = 'c>\"' d:e=\"f'\">1&lt;&#x41;&#66;\r\n<!--no--><![CDATA[<&]]><b/><b c=''\n/></x:a >\n";
         assert_eq!(tokens(text).unwrap(), "<a b=c>\" e=f'>1<AB\n<&<b/><b c=/></>");
+    }
+
+    #[test]
+    fn an_element_can_stand_alone() {
+        let text = "<a xmlns='1' xmlns:p=\"2\" xmlns:q='3'><b xmlns:q='4\"'><p:c xmlns='5' d='6'><q:e/></p:c></b></a>";
+        let found = Element::find(text, "c", &Limits::default()).unwrap().unwrap();
+        assert_eq!(found.standing(), "<p:c xmlns:q='4\"' xmlns:p=\"2\" xmlns='5' d='6'><q:e/></p:c>");
+        assert_eq!(
+            Element::find(text, "e", &Limits::default()).unwrap().unwrap().standing(),
+            "<q:e xmlns=\"5\" xmlns:q='4\"' xmlns:p=\"2\"/>"
+        );
+        assert!(Element::find(text, "x", &Limits::default()).unwrap().is_none());
+        assert!(Element::find("<a><c>", "c", &Limits::default()).is_err());
     }
 
     #[test]

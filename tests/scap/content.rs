@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use muster::limits::Limits;
 use muster::oval::model::{Content, Problem};
 use muster::oval::read;
+use muster::oval::syschar::{SystemCharacteristics, bind};
 use muster::xml;
+use muster::xml::scan::{Scanner, Token};
 
 /// The folder of real content, or `None` and a line that says so.
 pub(super) fn data(what: &str) -> Option<PathBuf> {
@@ -134,4 +136,72 @@ fn thousands_of_attributes_are_refused() {
     let spaces: String = (0..100_000).map(|n| format!(" xmlns:a{n}='b{n}'")).collect();
     let error = quickly(&format!("{OPEN}<definitions{spaces}/></oval_definitions>")).unwrap_err();
     assert!(error.contains("attributes"), "{error}");
+}
+
+#[test]
+fn real_system_characteristics_are_read() {
+    let Some(data) = data("real system characteristics") else { return };
+    let limits = Limits::default();
+    let counts = |file: &str| -> Vec<(Option<String>, usize, usize)> {
+        let text = unpacked(&data.join("syschar").join(file));
+        let all = SystemCharacteristics::parse(&text, &limits).unwrap();
+        all.iter().map(|one| (one.report.as_ref().map(ToString::to_string), one.objects().len(), one.items().len())).collect()
+    };
+    assert_eq!(counts("bookworm.debian12-oval.syschar.xml.gz"), [(None, 2585, 471)]);
+    assert_eq!(counts("bionic-texlive.syschar.xml.gz").len(), 1);
+    let reports = counts("bookworm.cis_level2_server.arf.xml.gz");
+    assert_eq!(reports.len(), 2, "the checks and the platforms: {reports:?}");
+
+    let text = unpacked(&data.join("syschar/bookworm.debian12-oval.syschar.xml.gz"));
+    let all = SystemCharacteristics::parse(&text, &limits).unwrap();
+    let content = read::read_text(&unpacked(&data.join("oval/ssg-debian12-oval.xml.gz")), "it", &limits).unwrap();
+    assert_eq!(bind(&all, &content).known(), 2585);
+}
+
+/// What the scanner makes of a document is what a tree says.
+#[test]
+fn the_scanner_agrees_with_a_tree() {
+    let Some(data) = data("real system characteristics against a tree") else { return };
+    let limits = Limits::default();
+    for file in ["bookworm.debian12-oval.syschar.xml.gz", "bionic-texlive.syschar.xml.gz"] {
+        let text = unpacked(&data.join("syschar").join(file));
+        let tree = xml::tree(&text, &limits).unwrap();
+        let mut scanner = Scanner::new(&text, &limits);
+        for node in tree.descendants().filter(roxmltree::Node::is_element) {
+            let tag = loop {
+                match scanner.next().unwrap() {
+                    Token::Open(tag) => break tag,
+                    Token::End => panic!("the scanner ends before the tree"),
+                    _ => {}
+                }
+            };
+            assert_eq!(tag.name, node.tag_name().name());
+            for attribute in node.attributes() {
+                assert_eq!(tag.attribute(attribute.name()).as_deref(), Some(attribute.value()));
+            }
+            if !node.children().any(|c| c.is_element()) && !tag.empty {
+                assert_eq!(scanner.value(&tag).unwrap(), node.text().unwrap_or_default());
+            }
+        }
+    }
+}
+
+#[test]
+fn hostile_uploads_are_refused() {
+    let laughs: String = (1..10).map(|n| format!("<!ENTITY l{n} '{}'>", format!("&l{};", n - 1).repeat(10))).collect();
+    let many: String = (0..300_000).map(|n| format!(" a{n}=''")).collect();
+    for (text, why) in [
+        (format!("<!DOCTYPE x [<!ENTITY l0 'lol'>{laughs}]>\n<a>&l9;</a>"), "document type declaration"),
+        ("<!DOCTYPE x SYSTEM 'file:///etc/passwd'><a/>".to_owned(), "document type declaration"),
+        (format!("<a b='{}'/>", "x".repeat(10 << 20)), "limits.xml_value_bytes"),
+        (format!("<a>{}</a>", "x".repeat(10 << 20)), "limits.xml_value_bytes"),
+        (format!("<a{many}/>"), "limits.xml_attributes"),
+        ("<a>".repeat(100_000), "limits.xml_depth"),
+        ("<oval_system_characteristics><system_data><a_item id='1'".to_owned(), "no end"),
+    ] {
+        let started = Instant::now();
+        let error = SystemCharacteristics::parse(&text, &Limits::default()).unwrap_err();
+        assert!(error.why.contains(why), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(5), "took {:?}", started.elapsed());
+    }
 }
