@@ -151,7 +151,7 @@ mod tests {
             (TimeFormat::DayMonthYear, "05/09/2009 14:00:00"),
             (TimeFormat::DayMonthYear, "05-09-2009 14:00:00"),
             (TimeFormat::WinFiletime, "128966328000000000"),
-            (TimeFormat::WinFiletime, "0x1CA2E3056AA7000"),
+            (TimeFormat::WinFiletime, "0x1CA2E31286D3000"),
             (TimeFormat::SecondsSinceEpoch, "1252159200"),
             (TimeFormat::CimDatetime, "20090905140000.000000+000"),
             (TimeFormat::CimDatetime, "20090905160000.000000+120"),
