@@ -96,7 +96,9 @@ fn read(text: &str) {
         let judge = Judge::new(Arc::new(baseline), Compat::Specification, &limits);
         let results = judge.judge(&mut |_, id| OvalResult::ALL[id.index() % 6]);
         assert!(results.len() == rules || multi);
-        assert!(scores(judge.baseline(), &results, Compat::Specification).iter().all(|s| s.score >= 0.0 && s.score <= s.maximum + 1e-6));
+        let [tree, flat, unweighted, absolute] = scores(judge.baseline(), &results, Compat::Specification);
+        assert!([tree, flat, unweighted].iter().all(|s| s.score >= 0.0 && s.score <= s.maximum + 1e-6));
+        assert!(absolute.score == 0.0 || absolute.score == 1.0);
     }
 }
 

@@ -44,8 +44,9 @@ pub fn scores(baseline: &Baseline, results: &[RuleResult], compat: Compat) -> [S
             unweighted.0 += 1.0;
         }
     }
-    // Both sums add the same weights in the same order: equality is exact.
-    let absolute = if flat.0 == flat.1 { 1.0 } else { 0.0 };
+    // Both sums add the same weights in the same order: equality is exact. Nothing judged is not "all pass", but with OpenSCAP it is.
+    let evidence = unweighted.1 > 0.0 || compat == Compat::OpenScap;
+    let absolute = if evidence && flat.0 == flat.1 { 1.0 } else { 0.0 };
     [
         Score { system: DEFAULT, score: tree(baseline, &counted, compat), maximum: 100.0 },
         Score { system: FLAT, score: flat.0, maximum: flat.1 },
@@ -132,6 +133,9 @@ mod tests {
         assert_eq!(got, [(80.0, 100.0), (2.0, 6.0), (2.0, 3.0), (0.0, 6.0)]);
         let got = scores(&baseline, &results, Compat::OpenScap).map(|s| (s.score, s.maximum));
         assert_eq!(got, [(75.0, 100.0), (2.0, 3.0), (2.0, 3.0), (0.0, 3.0)]);
+        // Nothing judged is not compliant.
+        assert_eq!(scores(&baseline, &[], Compat::Specification)[3].score, 0.0);
+        assert_eq!(scores(&baseline, &[], Compat::OpenScap)[3].score, 1.0);
         // Of several results of a rule, one that fails is enough.
         let twice = [result((1, Verdict::Pass)), result((1, Verdict::Fail)), result((5, Verdict::Pass))];
         assert_eq!(scores(&baseline, &twice, Compat::Specification)[2].score, 1.0);
