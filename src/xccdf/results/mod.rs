@@ -219,7 +219,7 @@ impl TestResult<'_> {
             }
             Check::Definition { negate, reference, .. } => self.reference(out, reference, *negate, false, None),
             Check::Document { negate, multi, reference, .. } => self.reference(out, reference, *negate, *multi, definition),
-            Check::Unsupported { reference, .. } => self.reference(out, reference, false, false, None),
+            Check::Unsupported { reference, .. } | Check::Unbound { reference, .. } => self.reference(out, reference, false, false, None),
         }
     }
 

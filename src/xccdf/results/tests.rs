@@ -23,6 +23,7 @@ fn rule(id: &str, check: Option<Check>) -> Item {
         title: String::new(),
         description: String::new(),
         weight: 2.5,
+        published_weight: 2.5,
         selected: true,
         platforms: vec![PlatformId(0)],
         rule: Some(rule),
