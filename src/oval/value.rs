@@ -135,7 +135,7 @@ impl Stated {
             }
             Literal::Boolean(stated) => Some((boolean(collected, compat)? == *stated) == (self.operation == Operation::Equals)),
             Literal::Int(stated) => int_holds(self.operation, *stated, int(collected, compat)?),
-            Literal::Float(stated) => float_holds(self.operation, *stated, float(collected)?, compat),
+            Literal::Float(stated) => float_holds(self.operation, *stated, float(collected, compat)?, compat),
             Literal::Net(stated) => net_holds(self.operation, stated, &net(collected, stated.four)?),
             Literal::Version(order, stated) => ordered(self.operation, order.compare(collected, stated, compat)?),
             Literal::Skipped | Literal::Bad(_) => None,
@@ -181,7 +181,7 @@ fn cast(datatype: Datatype, text: &str, compat: Compat) -> Literal {
         Datatype::Binary => hexadecimal(text).map(|t| Literal::Binary(t.into())),
         Datatype::Boolean => boolean(text, compat).map(Literal::Boolean),
         Datatype::Int => int(text, compat).map(Literal::Int),
-        Datatype::Float => float(text).map(Literal::Float),
+        Datatype::Float => float(text, compat).map(Literal::Float),
         Datatype::Ipv4 => net(text, true).map(Literal::Net),
         Datatype::Ipv6 => net(text, false).map(Literal::Net),
         Datatype::Evr => Some(Literal::Version(Order::Rpm, text.into())),
@@ -270,18 +270,23 @@ fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\r')
 }
 
-pub(super) fn int(text: &str, compat: Compat) -> Option<i128> {
-    let text = match compat {
+/// A number's text without the white space that does not count.
+fn start(text: &str, compat: Compat) -> &str {
+    match compat {
         Compat::Specification => text.trim_matches(is_space),
+        // OpenSCAP: only what stands before it, as C's functions do.
         Compat::OpenScap => text.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']),
-    };
-    let value: i128 = text.parse().ok()?;
+    }
+}
+
+pub(super) fn int(text: &str, compat: Compat) -> Option<i128> {
+    let value: i128 = start(text, compat).parse().ok()?;
     // OpenSCAP: (10) past 64 bits it is an error.
     (compat == Compat::Specification || i64::try_from(value).is_ok()).then_some(value)
 }
 
-pub(super) fn float(text: &str) -> Option<f64> {
-    let text = text.trim_matches(is_space);
+pub(super) fn float(text: &str, compat: Compat) -> Option<f64> {
+    let text = start(text, compat);
     let value: f64 = text.parse().ok()?;
     // A number too large for a double is no infinity.
     (value.is_finite() || !text.bytes().any(|b| b.is_ascii_digit())).then_some(value)

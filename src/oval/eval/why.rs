@@ -18,7 +18,10 @@ impl Evaluation<'_, '_, '_> {
             return Some(why.to_string());
         }
         let test = &prepared.content.tests[id.index()];
-        let Some(object) = test.object else { return Some("the test names no object".to_string()) };
+        let Some(object) = test.object else {
+            let problem = prepared.content.problem(&test.id).map(ToString::to_string);
+            return Some(problem.unwrap_or_else(|| "the test asks for nothing that can be collected".to_string()));
+        };
         let name = &prepared.content.objects[object.index()].id;
         let Some(collected) = self.object(object) else { return Some(format!("the upload says nothing of object {name}")) };
         let said = collected.message.as_deref().map(|m| format!(": {m}")).unwrap_or_default();

@@ -25,7 +25,8 @@ pub(super) fn members(c: char) -> Option<(&'static str, bool)> {
 pub(super) fn outside(parser: &mut Parser<'_>) -> Result<(), Refusal> {
     let c = parser.rest.next().ok_or("a \\ at the end")?;
     if let Some((members, not)) = members(c) {
-        parser.pieces.push(Piece::Class(format!("[{}{members}]", if not { "^" } else { "" })));
+        // Without regard to case, Rust would count U+017F as an s and U+212A as a k of these.
+        parser.pieces.push(Piece::Class(format!("(?-i:[{}{members}])", if not { "^" } else { "" })));
         return Ok(());
     }
     let piece = match c {

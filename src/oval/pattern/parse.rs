@@ -202,9 +202,17 @@ impl Parser<'_> {
         }
         let possessive = self.take("+");
         let lazy = !possessive && self.take("?") != self.options.ungreedy;
+        let at = self.atom_start();
+        if matches!(self.pieces.get(at), Some(Piece::Open(Open::Fancy("(?=" | "(?!" | "(?<=" | "(?<!")))) {
+            // To look often is to look once; to look perhaps matters only to what is captured.
+            if least == 0 {
+                self.pieces.insert(at, Piece::Open(Open::Plain));
+                self.pieces.extend([Piece::Bar, Piece::Close]);
+            }
+            return Ok(());
+        }
         if matches!(self.pieces.last(), Some(Piece::Repeat { .. })) {
             // A count of what is counted.
-            let at = self.atom_start();
             self.pieces.insert(at, Piece::Open(Open::Plain));
             self.pieces.push(Piece::Close);
         }

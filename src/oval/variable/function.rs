@@ -222,7 +222,7 @@ enum Number {
 
 fn number(value: &Value) -> Result<Number, String> {
     let int = || value::int(&value.text, Compat::Specification).map(Number::Int);
-    let float = || value::float(&value.text).map(Number::Float);
+    let float = || value::float(&value.text, Compat::Specification).map(Number::Float);
     let number = match value.datatype {
         Datatype::Float => float(),
         _ => int().or_else(float),

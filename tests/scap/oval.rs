@@ -1,1 +1,0 @@
-//! Evaluation against `oscap oval analyse`: crafted documents for every cell of the truth tables, and real content.
