@@ -4,6 +4,7 @@
 //! of the document's own, bounded depth, bounded names, attributes and texts. Whoever walks a checked tree may recurse.
 
 pub mod scan;
+pub mod write;
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};

@@ -8,6 +8,7 @@
 mod component;
 mod splice;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -49,6 +50,20 @@ pub struct Source {
 struct Stream {
     id: String,
     references: Vec<Reference>,
+    /// Component-ref -> its position.
+    ids: BTreeMap<String, usize>,
+    /// All catalogs as one; the first of a name stays.
+    names: BTreeMap<String, String>,
+}
+
+impl Stream {
+    fn push(&mut self, reference: Reference) {
+        self.ids.entry(reference.id.clone()).or_insert(self.references.len());
+        for (name, uri) in &reference.catalog {
+            self.names.entry(name.clone()).or_insert_with(|| uri.clone());
+        }
+        self.references.push(reference);
+    }
 }
 
 /// A `component-ref`.
@@ -59,7 +74,7 @@ struct Reference {
     list: String,
     target: Target,
     /// Name -> `#component-ref`
-    catalog: Vec<(String, String)>,
+    catalog: BTreeMap<String, String>,
     /// `rewriteURI`: what names start with -> what stands there instead.
     rewrites: Vec<(String, String)>,
 }
@@ -150,9 +165,10 @@ impl Source {
                 self.components.push(read.map_err(|problem| SourceError::Content { name: name.to_owned(), problem })?);
             }
         }
-        let components = self.components.get(first..).unwrap_or_default();
+        let new = self.components.iter().enumerate().skip(first);
+        let components: BTreeMap<&str, usize> = new.map(|(n, c)| (c.id.as_str(), n)).collect();
         for stream in node.children().filter(|n| n.tag_name().name() == "data-stream") {
-            let (read, problems) = stream_of(stream, first, components);
+            let (read, problems) = stream_of(stream, &components);
             self.streams.push(read);
             self.problems.extend(problems);
         }
@@ -172,10 +188,15 @@ impl Source {
         };
         let target = Target::Component(self.components.len());
         self.components.push(component);
-        let reference = Reference { id: name.to_owned(), list: list.to_owned(), target, catalog: Vec::new(), rewrites: Vec::new() };
+        let reference = Reference { id: name.to_owned(), list: list.to_owned(), target, catalog: BTreeMap::new(), rewrites: Vec::new() };
         match self.streams.iter_mut().find(|s| s.id.is_empty()) {
-            Some(stream) => stream.references.push(reference),
-            None => self.streams.push(Stream { id: String::new(), references: vec![reference] }),
+            Some(stream) => stream.push(reference),
+            None => {
+                self.streams.push(Stream::default());
+                if let Some(stream) = self.streams.last_mut() {
+                    stream.push(reference);
+                }
+            }
         }
         Ok(())
     }
@@ -235,9 +256,6 @@ impl Source {
             return Some(found);
         }
         for stream in &self.streams {
-            if let Some(Target::Component(n)) = stream.references.iter().find(|r| r.id == name).map(|r| &r.target) {
-                return self.components.get(*n);
-            }
             if let Found::Component(c) = self.find(stream, None, name) {
                 return Some(c);
             }
@@ -267,15 +285,15 @@ impl Source {
         if !matches!(known, Found::Nothing) {
             return known;
         }
-        match stream.references.iter().find_map(|r| r.mapped(href)) {
-            Some(uri) => self.referred(stream, &uri),
+        match stream.names.get(href) {
+            Some(uri) => self.referred(stream, uri),
             None => Found::Nothing,
         }
     }
 
     fn referred<'s>(&'s self, stream: &'s Stream, uri: &str) -> Found<'s> {
         let id = uri.strip_prefix('#').unwrap_or(uri);
-        match stream.references.iter().find(|r| r.id == id).map(|r| &r.target) {
+        match stream.ids.get(id).and_then(|n| stream.references.get(*n)).map(|r| &r.target) {
             Some(Target::Component(n)) => self.components.get(*n).map_or(Found::Nothing, Found::Component),
             Some(Target::Remote(at)) => Found::Remote(at),
             None => Found::Nothing,
@@ -285,7 +303,7 @@ impl Source {
 
 impl Reference {
     fn mapped(&self, href: &str) -> Option<String> {
-        if let Some((_, uri)) = self.catalog.iter().find(|(name, _)| name == href) {
+        if let Some(uri) = self.catalog.get(href) {
             return Some(uri.clone());
         }
         let (start, with) = self.rewrites.iter().filter(|(s, _)| href.starts_with(s.as_str())).max_by_key(|(s, _)| s.len())?;
@@ -293,17 +311,15 @@ impl Reference {
     }
 }
 
-fn stream_of(node: Node, first: usize, components: &[Component]) -> (Stream, Vec<Problem>) {
-    let mut out = Stream { id: node.attribute("id").unwrap_or_default().to_owned(), references: Vec::new() };
+fn stream_of(node: Node, components: &BTreeMap<&str, usize>) -> (Stream, Vec<Problem>) {
+    let mut out = Stream { id: node.attribute("id").unwrap_or_default().to_owned(), ..Stream::default() };
     let mut problems = Vec::new();
-    let positions: std::collections::BTreeMap<&str, usize> =
-        components.iter().enumerate().map(|(n, c)| (c.id.as_str(), first + n)).collect();
     for list in node.children().filter(Node::is_element) {
         for child in list.children().filter(|n| n.tag_name().name() == "component-ref") {
             let href = child.attributes().find(|a| a.name() == "href").map(|a| a.value()).unwrap_or_default();
             let id = child.attribute("id").unwrap_or_default().to_owned();
             let target = match href.strip_prefix('#') {
-                Some(local) => match positions.get(local) {
+                Some(local) => match components.get(local) {
                     Some(n) => Target::Component(*n),
                     None => {
                         problems.push(Problem {
@@ -316,21 +332,22 @@ fn stream_of(node: Node, first: usize, components: &[Component]) -> (Stream, Vec
                 None => Target::Remote(href.to_owned()),
             };
             let (catalog, rewrites) = catalog(child);
-            out.references.push(Reference { id, list: list.tag_name().name().to_owned(), target, catalog, rewrites });
+            out.push(Reference { id, list: list.tag_name().name().to_owned(), target, catalog, rewrites });
         }
     }
     (out, problems)
 }
 
-type Pairs = Vec<(String, String)>;
-
-fn catalog(reference: Node) -> (Pairs, Pairs) {
+fn catalog(reference: Node) -> (BTreeMap<String, String>, Vec<(String, String)>) {
     let pair =
         |n: Node<'_, '_>, a: &str, b: &str| (n.attribute(a).unwrap_or_default().to_owned(), n.attribute(b).unwrap_or_default().to_owned());
-    let (mut names, mut rewrites) = (Vec::new(), Vec::new());
+    let (mut names, mut rewrites) = (BTreeMap::new(), Vec::new());
     for node in reference.descendants() {
         match node.tag_name().name() {
-            "uri" => names.push(pair(node, "name", "uri")),
+            "uri" => {
+                let (name, uri) = pair(node, "name", "uri");
+                names.entry(name).or_insert(uri);
+            }
             "rewriteURI" => rewrites.push(pair(node, "uriStartString", "rewritePrefix")),
             _ => {}
         }
@@ -389,6 +406,11 @@ impl<'s> View<'s> {
     /// Whether the file is a data stream, where results refer to components by `#id`.
     pub(super) fn in_stream(&self) -> bool {
         !self.stream.id.is_empty()
+    }
+
+    /// What following one href costs.
+    pub(super) fn rewrites(&self) -> usize {
+        self.own.and_then(|n| self.stream.references.get(n)).map_or(0, |r| r.rewrites.len())
     }
 
     pub(super) fn own(&self) -> usize {

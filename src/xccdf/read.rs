@@ -61,16 +61,6 @@ pub struct Benchmark {
     pub problems: Vec<Problem>,
 }
 
-impl Benchmark {
-    pub fn value(&self, id: &str) -> Option<&Value> {
-        self.values.iter().find(|v| v.id == id)
-    }
-
-    pub fn profile(&self, id: &str) -> Option<&Profile> {
-        self.profiles.iter().find(|p| p.id == id)
-    }
-}
-
 /// The namespaces of XCCDF 1.2 and, as far as they agree, of 1.1.
 pub(super) fn is_xccdf(node: Node) -> bool {
     node.tag_name().namespace().is_some_and(|ns| ns.starts_with("http://checklists.nist.gov/xccdf/"))

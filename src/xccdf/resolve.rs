@@ -11,6 +11,8 @@ mod checks;
 mod definitions;
 mod select;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod values;
 
 use super::datastream::{ProfileInfo, Source, View};
@@ -110,8 +112,8 @@ fn surroundings<'s>(view: &View<'s>, benchmark: &'s Benchmark) -> Around<'s> {
 fn profile_of(out: &mut Baseline, settings: &Settings, choice: &Choice, values: &Values, budget: &mut Budget) -> Result<(), Spent> {
     let Some(profile) = settings.profile else { return Ok(()) };
     out.profile_id.clone_from(&profile.id);
-    out.profile_title = values.text(&settings.title, budget)?;
-    out.profile_description = values.text(&settings.description, budget)?;
+    out.profile_title = settings.title.map_or(Ok(String::new()), |t| values.text(t, budget))?;
+    out.profile_description = settings.description.map_or(Ok(String::new()), |t| values.text(t, budget))?;
     if settings.tailored {
         out.tailoring = choice.tailoring.as_ref().map(|t| t.about.clone());
     }
@@ -212,8 +214,8 @@ pub(super) fn profiles(
             datastream: datastream.to_owned(),
             benchmark: benchmark.id.clone(),
             id: id.unwrap_or_default().to_owned(),
-            title: values.text(&settings.title, &mut budget)?,
-            description: values.text(&settings.description, &mut budget)?,
+            title: settings.title.map_or(Ok(String::new()), |t| values.text(t, &mut budget))?,
+            description: settings.description.map_or(Ok(String::new()), |t| values.text(t, &mut budget))?,
             selected: benchmark.entries.iter().zip(&selected).filter(|(e, s)| **s && e.rule.is_some()).count(),
         });
         ignored.clear();

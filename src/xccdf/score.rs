@@ -93,3 +93,47 @@ fn tree(baseline: &Baseline, counted: &[Option<bool>], compat: Compat) -> f64 {
     }
     top.normal()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::xccdf::model::RuleBody;
+
+    /// Two groups of weight 1 and 3, with two rules and one rule; a rule beside them.
+    #[test]
+    fn groups_are_means_of_what_counts() {
+        let item = |parent: Option<u32>, weight: f64, rule: bool, role: Role| Item {
+            id: String::new(),
+            parent,
+            title: String::new(),
+            description: String::new(),
+            weight,
+            published_weight: 1.0,
+            selected: true,
+            platforms: Vec::new(),
+            rule: rule.then(|| RuleBody { role, ..RuleBody::default() }),
+        };
+        let items = vec![
+            item(None, 1.0, false, Role::Full),
+            item(Some(0), 1.0, true, Role::Full),
+            item(Some(0), 4.0, true, Role::Full),
+            item(Some(0), 9.0, true, Role::Unscored),
+            item(None, 3.0, false, Role::Full),
+            item(Some(4), 1.0, true, Role::Full),
+            item(None, 1.0, true, Role::Full),
+            item(None, 50.0, false, Role::Full),
+        ];
+        let baseline = Baseline { items, ..Baseline::default() };
+        let verdicts = [(1, Verdict::Pass), (2, Verdict::Error), (3, Verdict::Fail), (5, Verdict::Fixed), (6, Verdict::NotApplicable)];
+        let result = |(item, verdict)| RuleResult { item, verdict, message: None, definition: None };
+        let results: Vec<RuleResult> = verdicts.into_iter().map(result).collect();
+        let got = scores(&baseline, &results, Compat::Specification).map(|s| (s.score, s.maximum));
+        // (20 * 1 + 100 * 3) / 4
+        assert_eq!(got, [(80.0, 100.0), (2.0, 6.0), (2.0, 3.0), (0.0, 6.0)]);
+        let got = scores(&baseline, &results, Compat::OpenScap).map(|s| (s.score, s.maximum));
+        assert_eq!(got, [(75.0, 100.0), (2.0, 3.0), (2.0, 3.0), (0.0, 3.0)]);
+        // Of several results of a rule, one that fails is enough.
+        let twice = [result((1, Verdict::Pass)), result((1, Verdict::Fail)), result((5, Verdict::Pass))];
+        assert_eq!(scores(&baseline, &twice, Compat::Specification)[2].score, 1.0);
+    }
+}

@@ -47,9 +47,60 @@ impl<'x> Tag<'x> {
         })
     }
 
+    /// Names of its `xmlns` attributes.
+    fn declared(&self) -> impl Iterator<Item = &'x str> + use<'x> {
+        let (text, mut at) = (self.attributes, 0);
+        let names = std::iter::from_fn(move || {
+            let (name, _, next) = attribute(text, at)?;
+            at = next;
+            Some(name)
+        });
+        names.filter(|name| *name == "xmlns" || name.starts_with("xmlns:"))
+    }
+
     pub fn attribute(&self, name: &str) -> Option<Cow<'x, str>> {
         let (_, raw) = self.attributes().find(|(n, _)| *n == name)?;
         unescape(raw).ok()
+    }
+}
+
+/// An element as it is written in a larger document, with the namespaces that are declared around it.
+#[derive(Clone, Debug, Default)]
+pub struct Element<'x> {
+    pub text: &'x str,
+    pub namespaces: Vec<(&'x str, &'x str)>,
+}
+
+impl<'x> Element<'x> {
+    /// The first element of that local name. It is read to its end, so it is well-formed.
+    pub fn find(text: &'x str, name: &str, limits: &Limits) -> Result<Option<Element<'x>>, ScanError> {
+        let mut scanner = Scanner::new(text, limits);
+        loop {
+            match scanner.next()? {
+                Token::Open(tag) if tag.name == name => {
+                    let (from, namespaces) = (scanner.tag_position(), scanner.namespaces_around(&tag));
+                    scanner.skip(&tag)?;
+                    return Ok(Some(Element { text: scanner.written(from, scanner.position()), namespaces }));
+                }
+                Token::End => return Ok(None),
+                _ => {}
+            }
+        }
+    }
+
+    /// The element with all its namespaces declared on itself, so that it can stand anywhere.
+    pub fn standing(&self) -> Cow<'x, str> {
+        let name = self.text.find(|c: char| c.is_ascii_whitespace() || matches!(c, '>' | '/')).unwrap_or(0);
+        match self.text.split_at_checked(name) {
+            Some((tag, rest)) if !self.namespaces.is_empty() => {
+                let declared = self.namespaces.iter().map(|(name, value)| {
+                    let quote = if value.contains('"') { '\'' } else { '"' };
+                    format!(" {name}={quote}{value}{quote}")
+                });
+                Cow::Owned(format!("{tag}{}{rest}", declared.collect::<String>()))
+            }
+            _ => Cow::Borrowed(self.text),
+        }
     }
 }
 
@@ -58,7 +109,8 @@ pub struct Scanner<'x> {
     at: usize,
     /// Where the last start tag began.
     tag_at: usize,
-    open: Vec<&'x str>,
+    /// Name and attributes of each open element.
+    open: Vec<(&'x str, &'x str)>,
     depth: usize,
     value_bytes: usize,
     attributes: usize,
@@ -96,6 +148,33 @@ impl<'x> Scanner<'x> {
         self.text.get(from..to).unwrap_or_default()
     }
 
+    fn open_name(&self) -> &'x str {
+        self.open.last().map_or("", |(name, _)| name)
+    }
+
+    /// The namespaces that are declared around the present place: `xmlns` attributes as written, the inner before the outer ones.
+    fn namespaces(&self) -> Vec<(&'x str, &'x str)> {
+        let mut found: Vec<(&'x str, &'x str)> = Vec::new();
+        for (_, attributes) in self.open.iter().rev() {
+            let mut at = 0;
+            while let Some((name, value, next)) = attribute(attributes, at) {
+                at = next;
+                if (name == "xmlns" || name.starts_with("xmlns:")) && !found.iter().any(|(known, _)| *known == name) {
+                    found.push((name, value));
+                }
+            }
+        }
+        found
+    }
+
+    /// The namespaces around an element that was just opened, without those that it declares itself.
+    pub fn namespaces_around(&self, tag: &Tag<'x>) -> Vec<(&'x str, &'x str)> {
+        let own: Vec<&str> = tag.declared().collect();
+        let mut around = self.namespaces();
+        around.retain(|(name, _)| !own.contains(name));
+        around
+    }
+
     fn rest(&self) -> &'x str {
         self.text.get(self.at..).unwrap_or_default()
     }
@@ -107,7 +186,7 @@ impl<'x> Scanner<'x> {
             let rest = self.rest();
             let Some(begin) = memchr(b'<', rest.as_bytes()) else {
                 if !self.open.is_empty() {
-                    return self.refuse(format!("the document ends inside <{}>", self.open.last().copied().unwrap_or_default()));
+                    return self.refuse(format!("the document ends inside <{}>", self.open_name()));
                 }
                 return if rest.trim().is_empty() { Ok(Token::End) } else { self.refuse("text outside of the root element") };
             };
@@ -219,7 +298,7 @@ impl<'x> Scanner<'x> {
     }
 
     fn close(&mut self, rest: &'x str) -> Result<(), ScanError> {
-        let expected = self.open.last().copied().unwrap_or_default();
+        let expected = self.open_name();
         let after = rest.strip_prefix("</").and_then(|r| r.strip_prefix(expected)).map(|r| r.trim_ascii_start());
         match after.and_then(|r| r.strip_prefix('>')) {
             Some(after) if !self.open.is_empty() => {
@@ -278,7 +357,7 @@ impl<'x> Scanner<'x> {
             if self.open.len() >= self.depth {
                 return self.refuse(format!("elements are nested over {} deep (limits.xml_depth)", self.depth));
             }
-            self.open.push(name);
+            self.open.push((name, attributes));
         }
         self.at += end + 1;
         Ok(Tag { name: local, empty, attributes })
@@ -429,6 +508,19 @@ mod tests {
     fn documents_are_read_as_they_are() {
         let text = "<?xml version='1.0'?>\n<!-- < --><x:a b = 'c>\"' d:e=\"f'\">1&lt;&#x41;&#66;\r\n<!--no--><![CDATA[<&]]><b/><b c=''\n/></x:a >\n";
         assert_eq!(tokens(text).unwrap(), "<a b=c>\" e=f'>1<AB\n<&<b/><b c=/></>");
+    }
+
+    #[test]
+    fn an_element_can_stand_alone() {
+        let text = "<a xmlns='1' xmlns:p=\"2\" xmlns:q='3'><b xmlns:q='4\"'><p:c xmlns='5' d='6'><q:e/></p:c></b></a>";
+        let found = Element::find(text, "c", &Limits::default()).unwrap().unwrap();
+        assert_eq!(found.standing(), "<p:c xmlns:q='4\"' xmlns:p=\"2\" xmlns='5' d='6'><q:e/></p:c>");
+        assert_eq!(
+            Element::find(text, "e", &Limits::default()).unwrap().unwrap().standing(),
+            "<q:e xmlns=\"5\" xmlns:q='4\"' xmlns:p=\"2\"/>"
+        );
+        assert!(Element::find(text, "x", &Limits::default()).unwrap().is_none());
+        assert!(Element::find("<a><c>", "c", &Limits::default()).is_err());
     }
 
     #[test]

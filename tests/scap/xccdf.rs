@@ -220,3 +220,78 @@ fn every_construct_as_oscap_has_it() {
     }
     assert!(differs.is_empty(), "{} differences:\n{}", differs.len(), differs.join("\n"));
 }
+
+fn run(folder: &Path, arguments: &[&str]) {
+    let output = Command::new("oscap").current_dir(folder).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_data_stream_that_oscap_composed_gives_the_same() {
+    if !oscap() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let limits = Limits::default();
+    written(folder.path(), "");
+    run(folder.path(), &["ds", "sds-compose", "--skip-validation", "bench.xml", "ds.xml"]);
+    run(folder.path(), &["ds", "sds-add", "--skip-validation", "dict.xml", "ds.xml"]);
+    let source = Source::read("ds.xml", &std::fs::read(folder.path().join("ds.xml")).unwrap(), &limits).unwrap();
+    let benchmarks = source.benchmarks();
+    assert_eq!(benchmarks.len(), 1, "{benchmarks:?}");
+    assert!(!benchmarks[0].datastream.is_empty());
+    let (theirs, arf) = evaluated(folder.path(), &["--profile", &bench::id("profile", "second"), "ds.xml"]);
+    let (baseline, _) = resolve(&source, &profile("second"), &limits).unwrap();
+    // The text of a component is a document of its own, and the same benchmark.
+    let text = source.component_text(&baseline.benchmark_href).unwrap();
+    let again = Source::read("again.xml", text.as_bytes(), &limits).unwrap();
+    assert_eq!(again.benchmarks()[0].id, benchmarks[0].id);
+    let differs = compare("composed", &ours(baseline, &arf), &theirs);
+    assert!(differs.is_empty(), "{} differences:\n{}", differs.len(), differs.join("\n"));
+    // The report carries the data stream: it is a source too.
+    let carried = Source::read("arf.xml", arf.as_bytes(), &limits).unwrap();
+    assert_eq!(carried.benchmarks(), benchmarks);
+}
+
+/// The rules that `oscap xccdf eval` takes up, in order. It looks at an empty root: what they come to does not matter here.
+fn taken(folder: &Path, file: &Path, profile: &str) -> Vec<String> {
+    let mut command = Command::new("oscap");
+    command.current_dir(folder).env("OSCAP_PROBE_ROOT", folder).args(["xccdf", "eval", "--skip-validation"]);
+    if !profile.is_empty() {
+        command.args(["--profile", profile]);
+    }
+    let output = command.arg(file).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 2)), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.lines().filter_map(|l| l.strip_prefix("Rule\r\t")).map(str::to_owned).collect()
+}
+
+#[test]
+fn profiles_of_real_content_select_what_oscap_selects() {
+    let Some(data) = data("the data streams' profiles") else { return };
+    if !oscap() {
+        return;
+    }
+    let limits = Limits { inflate_ratio: 10_000, ..Limits::default() };
+    let folder = tempfile::tempdir().unwrap();
+    let mut files: Vec<_> = std::fs::read_dir(data.join("scap")).unwrap().map(|f| f.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    for packed in files {
+        let source = Source::read("ds.xml", &std::fs::read(&packed).unwrap(), &limits).unwrap();
+        let file = tempfile::Builder::new().suffix(".xml").tempfile().unwrap();
+        std::fs::write(file.path(), unpacked(&packed)).unwrap();
+        let profiles = source.profiles(None, &limits).unwrap();
+        let listed = Command::new("oscap").args(["info", "--profiles"]).arg(file.path()).output().unwrap();
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        let ours: Vec<String> = profiles.iter().filter(|p| !p.id.is_empty()).map(|p| format!("{}:{}", p.id, p.title)).collect();
+        assert_eq!(ours, listed.lines().collect::<Vec<_>>(), "{}", packed.display());
+        // All of them take minutes: the benchmark's own selection and every sixth profile.
+        for info in profiles.iter().step_by(6) {
+            let (baseline, _) = resolve(&source, &Choice { profile: Some(info.id.clone()), ..Choice::default() }, &limits).unwrap();
+            let own: Vec<String> = baseline.items.iter().filter(|i| i.selected && i.rule.is_some()).map(|i| i.id.clone()).collect();
+            assert_eq!(own, taken(folder.path(), file.path(), &info.id), "{} {}", packed.display(), info.id);
+            assert_eq!(own.len(), info.selected);
+        }
+    }
+}

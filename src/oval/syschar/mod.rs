@@ -16,6 +16,7 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::facts::{Flag, Item};
+use crate::xml::scan::Element;
 pub use crate::xml::scan::ScanError;
 pub use bind::{Bound, bind};
 
@@ -24,8 +25,8 @@ pub use bind::{Bound, bind};
 pub struct SystemCharacteristics<'x> {
     /// The `id` of the report that held it, in an ARF.
     pub report: Option<Cow<'x, str>>,
-    /// The element as it was written. Namespace prefixes may be declared outside of it.
-    pub written: &'x str,
+    /// The element as it was written.
+    pub written: Element<'x>,
     pub os_name: Cow<'x, str>,
     pub os_version: Cow<'x, str>,
     pub architecture: Cow<'x, str>,

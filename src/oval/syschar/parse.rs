@@ -8,7 +8,7 @@ use super::super::model::Datatype;
 use super::super::read::datatype;
 use super::{Interface, Object, SystemCharacteristics};
 use crate::limits::Limits;
-use crate::xml::scan::{ScanError, Scanner, Tag, Token, unescape};
+use crate::xml::scan::{Element, ScanError, Scanner, Tag, Token, unescape};
 
 /// Entities, references, messages and values of variables: this many for each row that is allowed.
 const PARTS_PER_ROW: usize = 16;
@@ -27,9 +27,10 @@ impl<'x> SystemCharacteristics<'x> {
             match parser.scanner.next()? {
                 Token::Open(tag) if tag.name == "oval_system_characteristics" => {
                     let from = parser.scanner.tag_position();
+                    let namespaces = parser.scanner.namespaces_around(&tag);
                     let mut read = parser.characteristics(&tag)?;
                     read.report = report.clone();
-                    read.written = parser.scanner.written(from, parser.scanner.position());
+                    read.written = Element { text: parser.scanner.written(from, parser.scanner.position()), namespaces };
                     all.push(read);
                 }
                 Token::Open(tag) if tag.name == "report" => report = tag.attribute("id"),

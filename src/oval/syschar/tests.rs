@@ -49,7 +49,9 @@ fn a_document_is_read() {
     let read = &parse(DOCUMENT).unwrap()[0];
     assert_eq!((&*read.os_name, &*read.os_version, &*read.architecture, &*read.primary_host_name), ("A & B", "12", "x86_64", "h"));
     assert_eq!(read.interfaces, [Interface { name: "lo".into(), ip_address: "127.0.0.1".into(), mac_address: "0".into() }]);
-    assert!(read.written.starts_with("<oval_system_characteristics ") && read.written.ends_with("</oval_system_characteristics>"));
+    assert!(
+        read.written.text.starts_with("<oval_system_characteristics ") && read.written.text.ends_with("</oval_system_characteristics>")
+    );
     assert_eq!((read.objects().len(), read.items().len()), (5, 2));
     let first = read.objects().next().unwrap();
     assert_eq!(
@@ -96,7 +98,7 @@ fn every_report_of_a_collection_is_read() {
     );
     let read = parse(&text).unwrap();
     assert_eq!(read.iter().map(|r| r.report.as_deref().unwrap()).collect::<Vec<_>>(), ["r&1", "r2"]);
-    assert_eq!(read[0].written, other);
+    assert_eq!(read[0].written.text, other);
     let bound = bind(&read, &content());
     assert_eq!((bound.known(), collected(&bound, 4).unwrap().flag), (5, Flag::NotApplicable));
 }

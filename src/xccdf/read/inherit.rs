@@ -1,6 +1,6 @@
 //! `extends` of rules and values: what is inherited, then what is abstract goes. (XCCDF 1.2 has no `extends` on groups any more.)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::item::{Entry, RuleNode, retain};
 use super::text::Text;
@@ -60,7 +60,7 @@ fn order(all: &[usize], of: impl Fn(usize) -> Option<(String, Option<String>, us
             match done.get(&at) {
                 Some(true) => break,
                 Some(false) => {
-                    problems.push(Problem { line: *line, what: format!("`{id}` extends itself in a circle; it stays as it is") });
+                    problems.push(Problem { line: *line, what: format!("what `{id}` extends goes in a circle; it stays as it is") });
                     chain.clear();
                     break;
                 }
@@ -117,11 +117,8 @@ fn rule(to: &mut RuleNode, from: RuleNode) {
     to.multiple = to.multiple.or(from.multiple);
     text(&mut to.rationale, false, from.rationale);
     text(&mut to.fixtext, false, from.fixtext);
-    for ident in from.idents {
-        if !to.idents.contains(&ident) {
-            to.idents.push(ident);
-        }
-    }
+    let own: BTreeSet<(String, String)> = to.idents.iter().cloned().collect();
+    to.idents.extend(from.idents.into_iter().filter(|i| !own.contains(i)));
     to.references.extend(from.references);
     to.fixes.extend(from.fixes);
     if to.checks.is_empty() && to.complex.is_none() {
@@ -131,8 +128,9 @@ fn rule(to: &mut RuleNode, from: RuleNode) {
 }
 
 fn value(to: &mut Value, from: Value) {
+    let own: BTreeMap<String, usize> = to.choices.iter().enumerate().map(|(n, (s, _))| (s.clone(), n)).collect();
     for (selector, values) in from.choices {
-        match to.choices.iter_mut().find(|(s, _)| *s == selector) {
+        match own.get(&selector).and_then(|n| to.choices.get_mut(*n)) {
             Some((_, own)) if own.is_none() => *own = values,
             Some(_) => {}
             None => to.choices.push((selector, values)),

@@ -1,5 +1,7 @@
 //! `xccdf:Value`: what a variable of the checks may be, by selector.
 
+use std::collections::BTreeMap;
+
 use roxmltree::Node;
 
 use super::text::{Localised, Text};
@@ -48,6 +50,7 @@ pub(super) fn value(node: Node) -> Value {
         ..Value::default()
     };
     let mut titles = Localised::default();
+    let mut places = BTreeMap::new();
     for child in node.children().filter(Node::is_element) {
         let given = match child.tag_name().name() {
             "title" => {
@@ -60,7 +63,8 @@ pub(super) fn value(node: Node) -> Value {
             _ => continue,
         };
         let selector = attribute(child, "selector");
-        match out.choices.iter_mut().find(|(s, _)| *s == selector) {
+        let at = *places.entry(selector.clone()).or_insert(out.choices.len());
+        match out.choices.get_mut(at) {
             Some((_, values)) if given.is_some() => *values = given,
             Some(_) => {}
             None => out.choices.push((selector, given)),

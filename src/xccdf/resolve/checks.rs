@@ -59,7 +59,7 @@ impl<'s> Checks<'s> {
     }
 
     fn simple(&mut self, check: &Simple, alone: bool, budget: &mut Budget) -> Result<Check, Spent> {
-        budget.step(1 + check.exports.len() + check.refs.len())?;
+        budget.step(1 + check.exports.len() + check.refs.len() * (1 + self.view.rewrites()))?;
         let reference = |n: usize| {
             let (href, name) = check.refs.get(n).cloned().unwrap_or_default();
             ContentRef { system: check.system.clone(), href, name: name.unwrap_or_default(), exports: check.exports.clone() }
@@ -74,6 +74,7 @@ impl<'s> Checks<'s> {
                     let bound = bindings.entry(name).or_default();
                     for value in values {
                         budget.text(value.len())?;
+                        budget.step(1 + bound.len())?;
                         if !bound.contains(value) {
                             bound.push(value.clone());
                         }
@@ -151,7 +152,7 @@ impl<'s> Checks<'s> {
         };
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         let known: Vec<(&&str, &Vec<String>)> = bindings.iter().filter(|(name, _)| content.variable(name).is_some()).collect();
-        budget.step(self.instances.len())?;
+        budget.step(self.contents.len() + self.instances.len() * (1 + known.len()))?;
         let fits = |i: &Instance| {
             i.content == number && known.iter().all(|(name, values)| i.bindings.get(**name).is_none_or(|bound| bound == *values))
         };

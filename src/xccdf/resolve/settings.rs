@@ -14,8 +14,8 @@ pub(super) struct Settings<'s> {
     pub(super) profile: Option<&'s Profile>,
     /// Whether it comes of the tailoring file.
     pub(super) tailored: bool,
-    pub(super) title: Text,
-    pub(super) description: Text,
+    pub(super) title: Option<&'s Text>,
+    pub(super) description: Option<&'s Text>,
     pub(super) select: BTreeMap<&'s str, bool>,
     pub(super) values: BTreeMap<&'s str, &'s [String]>,
     pub(super) selectors: BTreeMap<&'s str, Option<&'s str>>,
@@ -42,6 +42,7 @@ impl<'s> Settings<'s> {
         problems: &mut Vec<Problem>,
     ) -> Result<Settings<'s>, ResolveError> {
         let mut out = Settings::default();
+        budget.step(benchmark.profiles.len() + benchmark.entries.len() + benchmark.values.len())?;
         let Some(wanted) = profile.filter(|p| !p.is_empty()) else { return Ok(out) };
         if wanted == ALL {
             out.select = benchmark.entries.iter().map(|e| (e.id.as_str(), true)).collect();
@@ -54,6 +55,7 @@ impl<'s> Settings<'s> {
         out.profile = Some(chosen);
         out.tailored = tailored;
         let chain = ancestors(benchmark, chosen, tailored, tailoring)?;
+        budget.step(chain.len())?;
         let mut names = Names::new(benchmark);
         // A descendant's setting takes the place of an ancestor's of the same kind and id, also where it says less.
         let mut later: BTreeMap<(u8, &str), usize> = BTreeMap::new();
@@ -66,10 +68,10 @@ impl<'s> Settings<'s> {
                 out.apply(setting, &mut names, profile, budget, problems)?;
             }
             if !profile.title.is_empty() {
-                out.title = profile.title.clone();
+                out.title = Some(&profile.title);
             }
             if !profile.description.is_empty() {
-                out.description = profile.description.clone();
+                out.description = Some(&profile.description);
             }
         }
         Ok(out)

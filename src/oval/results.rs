@@ -1,1 +1,0 @@
-//! OVAL results documents.

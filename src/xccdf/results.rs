@@ -1,1 +1,0 @@
-//! XCCDF TestResult documents.
