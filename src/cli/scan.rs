@@ -8,29 +8,46 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use muster::agent::{KeySlot, Server, Uploaded, compress, read_secret};
 use muster::client::{Client, Options};
+use muster::collect::scap::{Wanted, gather};
 use muster::collect::{Root, collect};
 use muster::limits::Limits;
 use muster::rule::Collect;
 use muster::scan::digest::Digest;
 use muster::scan::inflate::Encoding;
+use muster::oval::truth::Compat;
 use muster::scan::{Scan, TableData, native};
+use muster::xccdf::datastream::Source;
+use muster::xccdf::judge::Judge;
+use muster::xccdf::resolve::{Choice, resolve};
+use muster::xccdf::tailoring;
 
 use super::output::{self, note};
 use super::{Outcome, Usage, packs};
 
 /// Collect this host, to a file or to a server
 ///
-/// No privileges are needed: what may not be read is said in the scan. The tables `file`, `text` and `config` hold what rules ask
-/// for; the rules are those given, or the server's.
+/// No privileges are needed: what may not be read is said in the scan. The tables `file`, `text`, `config`, `systemd` and `environment` hold
+/// what rules ask for; the rules are those given, or the server's. SCAP content is asked until it has no further questions, as some of
+/// them depend on what was found.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   muster scan --rules rules/linux-server --output scan.json
+  muster scan --for ssg-debian12-ds.xml.gz --profile cis_level2_server --output scan.json
   muster scan --rules rules/linux-server | muster eval --rules rules/linux-server --scan -
   muster scan --server https://muster.example --key-file /var/lib/muster/key --enroll-secret-file /etc/muster/enroll")]
 pub(crate) struct Args {
     /// What to collect for: pack folders, folders of packs, rule files or compiled packs
     #[arg(long, num_args = 1.., value_name = "PATH")]
     rules: Vec<PathBuf>,
+    /// The same, and SCAP content: data streams, benchmarks and the files that they name (.xml, .xml.gz, .xml.bz2, .xml.zst)
+    #[arg(long = "for", num_args = 1.., value_name = "PATH")]
+    content: Vec<PathBuf>,
+    /// The profile of SCAP content: its id, or an end of it that no other has; `(all)` for every rule [default: what the benchmark selects]
+    #[arg(long, value_name = "ID", requires = "content")]
+    profile: Option<String>,
+    /// A tailoring file for SCAP content
+    #[arg(long, value_name = "FILE", requires = "content")]
+    tailoring: Option<PathBuf>,
     /// The endpoint's id [default: the host name]
     #[arg(long, value_name = "ID")]
     endpoint: Option<String>,
@@ -93,10 +110,10 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
 }
 
 fn to_file(args: &Args, limits: &Limits) -> anyhow::Result<()> {
-    if args.rules.is_empty() {
-        note(format_args!("the tables file, text and config hold what rules ask for, and no rules were given (--rules)"));
+    if args.rules.is_empty() && args.content.is_empty() {
+        note(format_args!("the tables file, text and config hold what rules ask for, and no rules were given (--rules, --for)"));
     }
-    let scan = collected(args, &asks(&args.rules, limits)?, limits)?;
+    let scan = collected(args, &Wish::of(args, limits)?, limits)?;
     let output = args.output.as_deref().unwrap_or(Path::new("-"));
     keep(&native::encode(&scan, None, |_| true), output, args.compress)
 }
@@ -108,12 +125,12 @@ async fn to_server(args: &Args, url: &str, limits: &Limits) -> anyhow::Result<()
     let is_known = key.is_some();
     let mut server = Server::new(client, url, key)?;
     let endpoint = if is_known { None } else { Some(enroll(args, &mut server, key_file).await?) };
-    let asks = if args.rules.is_empty() {
-        server.fetch_asks().await.context("cannot ask the server what to collect")?.asks
+    let wish = if args.rules.is_empty() && args.content.is_empty() {
+        Wish { asks: server.fetch_asks().await.context("cannot ask the server what to collect")?.asks, content: None }
     } else {
-        asks(&args.rules, limits)?
+        Wish::of(args, limits)?
     };
-    let mut scan = collected(args, &asks, limits)?;
+    let mut scan = collected(args, &wish, limits)?;
     if let Some(endpoint) = endpoint {
         scan.endpoint = endpoint;
     }
@@ -163,10 +180,52 @@ fn asks(rules: &[PathBuf], limits: &Limits) -> anyhow::Result<Collect> {
     Ok(asks)
 }
 
+/// What to collect: what rules ask, and content that has questions of its own.
+struct Wish {
+    asks: Collect,
+    content: Option<Wanted>,
+}
+
+impl Wish {
+    fn of(args: &Args, limits: &Limits) -> anyhow::Result<Wish> {
+        let is_xml = |path: &PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().contains(".xml"));
+        let (content, mut rules): (Vec<PathBuf>, Vec<PathBuf>) = args.content.iter().cloned().partition(is_xml);
+        rules.extend(args.rules.iter().cloned());
+        let asks = if rules.is_empty() { Collect::new() } else { asks(&rules, limits)? };
+        let content = if content.is_empty() { None } else { Some(wanted(&content, args, limits)?) };
+        if content.is_none() && (args.profile.is_some() || args.tailoring.is_some()) {
+            return Err(Usage("--profile and --tailoring are for SCAP content, and --for names none (.xml)".to_owned()).into());
+        }
+        Ok(Wish { asks, content })
+    }
+}
+
+/// The content of a profile.
+fn wanted(paths: &[PathBuf], args: &Args, limits: &Limits) -> anyhow::Result<Wanted> {
+    let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()));
+    let name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let mut source = Source::default();
+    for path in paths {
+        source = source.with_file(&name(path), &read(path)?, limits).with_context(|| format!("`{}`", path.display()))?;
+    }
+    let tailoring = args.tailoring.as_deref().map(|path| tailoring::read(&name(path), &read(path)?, limits).map_err(anyhow::Error::from));
+    let choice = Choice { profile: args.profile.clone(), tailoring: tailoring.transpose()?, ..Choice::default() };
+    let (baseline, problems) = resolve(&source, &choice, limits)?;
+    for problem in &problems {
+        note(format_args!("{problem}"));
+    }
+    // How results combine does not change what is asked.
+    Ok(Wanted::new(&Judge::new(baseline.into(), Compat::default(), limits), Compat::default(), limits))
+}
+
 /// Collects, and sums up on stderr.
-fn collected(args: &Args, asks: &Collect, limits: &Limits) -> anyhow::Result<Scan> {
+fn collected(args: &Args, wish: &Wish, limits: &Limits) -> anyhow::Result<Scan> {
     let started = Instant::now();
-    let mut scan = collect(&Root::new(&args.root), asks, limits);
+    let root = Root::new(&args.root);
+    let mut scan = match &wish.content {
+        None => collect(&root, &wish.asks, limits),
+        Some(content) => gather(&root, &wish.asks, content, muster::clock::now().as_second(), limits).scan,
+    };
     let seconds = started.elapsed().as_secs_f64();
     scan.endpoint = endpoint_id(args, scan.hostname.as_deref())?;
     // Whole seconds: nobody asks for more, and they are easier to read.

@@ -31,6 +31,7 @@ mod pam;
 mod process;
 mod root;
 mod rpm;
+pub mod scap;
 mod secrets;
 mod selinux_boolean;
 mod service;
@@ -43,7 +44,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use root::Root;
 
@@ -119,10 +120,22 @@ pub fn collect(root: &Root, asks: &Collect, limits: &Limits) -> Scan {
 
 /// The same, but of the files that only walks find those that `keep` takes: what content asks of a whole disk concerns few of its files.
 pub fn collect_kept(root: &Root, asks: &Collect, limits: &Limits, keep: &dyn Fn(&Row) -> bool) -> Scan {
-    let host = Host { root, asks, limits, release: os::read_release(root), names: Names::read(root), keep };
     let mut scan = Scan { hostname: hostname(root), collector: Some(format!("muster {}", env!("CARGO_PKG_VERSION"))), ..Scan::default() };
     scan.tables.insert(table("scope"), TableData::Rows(Vec::new()));
-    for (name, gather) in COLLECTORS {
+    fill(&mut scan, root, asks, limits, keep, &|_| true);
+    scan
+}
+
+/// Collects some tables once more.
+fn collect_some(root: &Root, asks: &Collect, limits: &Limits, keep: &dyn Fn(&Row) -> bool, tables: &BTreeSet<TableId>) -> Scan {
+    let mut scan = Scan::default();
+    fill(&mut scan, root, asks, limits, keep, &|id| tables.contains(&id));
+    scan
+}
+
+fn fill(scan: &mut Scan, root: &Root, asks: &Collect, limits: &Limits, keep: &dyn Fn(&Row) -> bool, is_wanted: &dyn Fn(TableId) -> bool) {
+    let host = Host { root, asks, limits, release: os::read_release(root), names: Names::read(root), keep };
+    for (name, gather) in COLLECTORS.iter().filter(|(name, _)| is_wanted(table(name))) {
         match gather(&host).and_then(|rows| bounded(rows, limits)) {
             Ok(rows) => {
                 scan.tables.insert(table(name), TableData::Rows(Vec::new()));
@@ -138,7 +151,6 @@ pub fn collect_kept(root: &Root, asks: &Collect, limits: &Limits, keep: &dyn Fn(
         }
     }
     scan.normalise();
-    scan
 }
 
 /// What the host calls itself.

@@ -12,7 +12,7 @@ use super::root::{Matches, Root, is_absent, why};
 /// Names that all walks of a table look at.
 const LOOKED_AT: usize = 5_000_000;
 /// Paths that one walk may match.
-const MATCHES: usize = 500_000;
+const MATCHES: usize = 1_000_000;
 /// Folders within folders.
 const DEPTH: usize = 200;
 /// Where the kernel shows itself: endless, and never what content means by "all files".

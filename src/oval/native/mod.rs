@@ -18,6 +18,7 @@ mod item;
 mod network;
 mod package;
 mod path;
+mod question;
 mod resolved;
 mod system;
 mod systemd;
@@ -34,6 +35,7 @@ mod xpath;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub use question::Question;
 pub use tables::{Tables, looked, still_asked, variable_item};
 
 use super::eval::Prepared;

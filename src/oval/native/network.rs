@@ -43,10 +43,11 @@ fn interface<'r>(object: &Resolved, row: &'r Row, out: &mut Out<'r>) {
     make = if address.contains(':') {
         // The length of the prefix is part of the address, and there is no mask.
         let text = prefix.map_or_else(|| address.to_owned(), |n| format!("{address}/{n}"));
-        make.typed("inet_addr", Datatype::Ipv6, text)
+        make.typed("inet_addr", Datatype::Ipv6, text).typed("broadcast_addr", Datatype::Ipv6, "").typed("netmask", Datatype::Ipv6, "")
     } else {
         let make = make.typed("inet_addr", Datatype::Ipv4, address);
-        let make = make.column("broadcast_addr", row, "broadcast", Datatype::Ipv4, Status::DoesNotExist);
+        // As OpenSCAP does: what an address does not have is empty.
+        let make = make.typed("broadcast_addr", Datatype::Ipv4, row.get("broadcast").as_str().unwrap_or_default());
         match prefix.filter(|n| *n <= 32) {
             Some(n) => make.typed("netmask", Datatype::Ipv4, mask(n).to_string()),
             None => make.without("netmask", Datatype::Ipv4, Status::NotCollected),

@@ -27,6 +27,7 @@ pub(super) struct Resolved {
     /// Entities of its items that anything reads.
     pub(super) read: BTreeSet<Box<str>>,
     pub(super) limits: Limits,
+    pub(super) compat: Compat,
     asks: OnceLock<Vec<String>>,
 }
 
@@ -72,8 +73,8 @@ impl Resolved {
             wants.push(Want::new(entity, found.as_ref().map(|v| &*v.values), ty.fold, flags, &settings));
         }
         let place = if ty.places { Some(Place::take(&mut wants, behaviors).map_err(refuse)?) } else { None };
-        let limits = settings.limits;
-        let resolved = Resolved { ty, table, wants, place, behaviors: behaviors.clone(), read, limits, asks: OnceLock::new() };
+        let Settings { compat, limits } = settings;
+        let resolved = Resolved { ty, table, wants, place, behaviors: behaviors.clone(), read, limits, compat, asks: OnceLock::new() };
         (ty.check)(&resolved).map_err(refuse)?;
         Ok(resolved)
     }

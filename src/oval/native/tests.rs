@@ -364,9 +364,9 @@ fn units_interfaces_sockets_and_processes() {
     assert_eq!(
         interface.items(),
         [
-            "name=lo type=ARPHRD_LOOPBACK hardware_addr=00:00:00:00:00:00 inet_addr=127.0.0.1 broadcast_addr:DoesNotExist \
+            "name=lo type=ARPHRD_LOOPBACK hardware_addr=00:00:00:00:00:00 inet_addr=127.0.0.1 broadcast_addr= \
              netmask=255.0.0.0 flag=UP flag=LOOPBACK",
-            "name=lo type=ARPHRD_LOOPBACK hardware_addr= inet_addr=::1/128",
+            "name=lo type=ARPHRD_LOOPBACK hardware_addr= inet_addr=::1/128 broadcast_addr= netmask=",
         ]
     );
     let socket = r#"<linux:protocol>tcp</linux:protocol><linux:local_address operation="not equal">127.0.0.1</linux:local_address>

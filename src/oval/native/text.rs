@@ -3,6 +3,7 @@
 use super::super::facts::{Flag, Status};
 use super::super::model::Datatype;
 use super::super::pattern::{Groups, Pattern};
+use super::super::truth::Compat;
 use super::item::{Make, Out};
 use super::path::{Seen, split};
 use super::resolved::Resolved;
@@ -56,18 +57,35 @@ fn content54<'r>(object: &Resolved, row: &'r Row, out: &mut Out<'r>) {
     }
 }
 
-fn matches<'r>(object: &Resolved, path: &'r str, text: &'r str, pattern: &Pattern, out: &mut Out<'r>) {
+/// All matches of a pattern, from left to right.
+fn all(object: &Resolved, path: &str, text: &str, pattern: &Pattern) -> Result<Vec<Groups>, String> {
     let mut found: Vec<Groups> = Vec::new();
-    for groups in pattern.captures_iter(text) {
-        match groups {
-            Ok(_) if found.len() >= object.limits.object_items => {
-                let why = format!("{path}: more than {} matches (limits.object_items)", object.limits.object_items);
-                return out.fail(Flag::Error, why);
-            }
-            Ok(groups) => found.push(groups),
-            Err(why) => return out.fail(Flag::Error, format!("{path}: {why}")),
+    let mut from = 0;
+    while let Some(groups) = pattern.captures(text, from).map_err(|e| format!("{path}: {e}"))? {
+        let Some(whole) = groups.first().cloned().flatten() else { break };
+        if found.len() >= object.limits.object_items {
+            return Err(format!("{path}: more than {} matches (limits.object_items)", object.limits.object_items));
+        }
+        found.push(groups);
+        // An empty match is not found twice; OpenSCAP finds one twice that does not begin where it began to look.
+        let again = match object.compat {
+            Compat::OpenScap => whole.end != from,
+            Compat::Specification => !whole.is_empty(),
+        };
+        from = whole.end;
+        if !again {
+            let Some(next) = text.get(from..).and_then(|rest| rest.chars().next()) else { break };
+            from += next.len_utf8();
         }
     }
+    Ok(found)
+}
+
+fn matches<'r>(object: &Resolved, path: &'r str, text: &'r str, pattern: &Pattern, out: &mut Out<'r>) {
+    let found = match all(object, path, text, pattern) {
+        Ok(found) => found,
+        Err(why) => return out.fail(Flag::Error, why),
+    };
     let instance = object.want("instance");
     let backwards = instance.is_some_and(|w| w.values.first().is_some_and(|v| v.trim_start().starts_with('-')));
     let count = found.len();
