@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::model::{
-    Body, Component, Content, Criteria, DefinitionId, Entity, Node, Object, ObjectId, Set, SetOperand, Source, StateId, Stated, TestId, VariableId,
+    Body, Component, Content, Criteria, DefinitionId, Entity, Node, Object, ObjectId, Set, SetOperand, Source, StateId, Stated, TestId,
+    VariableId,
 };
 use super::types;
 use crate::scan::table::TableId;

@@ -61,8 +61,7 @@ fn mask(prefix: u32) -> Ipv4Addr {
 }
 
 fn listening<'r>(object: &Resolved, row: &'r Row, out: &mut Out<'r>) {
-    let (Some(protocol), Some(address), Value::Int(port)) =
-        (row.get("protocol").as_str(), row.get("address").as_str(), row.get("port"))
+    let (Some(protocol), Some(address), Value::Int(port)) = (row.get("protocol").as_str(), row.get("address").as_str(), row.get("port"))
     else {
         return;
     };

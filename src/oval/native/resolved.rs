@@ -6,10 +6,10 @@ use std::sync::OnceLock;
 use super::super::facts::{Flag, Values};
 use super::super::model::{Body, Object, Stated, VariableId};
 use super::super::pattern::Flags;
+use super::super::truth::Compat;
 use super::item::Out;
 use super::path::Place;
 use super::types::{self, Type};
-use super::super::truth::Compat;
 use super::want::Want;
 use super::{Collection, RowItems, Scope, Select};
 use crate::limits::Limits;
@@ -180,8 +180,7 @@ fn usable(entity: &str, values: Option<Values>) -> Result<Values, Unresolved> {
 }
 
 fn flags(behaviors: &[(Box<str>, Box<str>)]) -> Flags {
-    let get = |name: &str, default: bool| {
-        behaviors.iter().find(|(n, _)| &**n == name).map_or(default, |(_, v)| matches!(v.trim(), "true" | "1"))
-    };
+    let get =
+        |name: &str, default: bool| behaviors.iter().find(|(n, _)| &**n == name).map_or(default, |(_, v)| matches!(v.trim(), "true" | "1"));
     Flags { ignore_case: get("ignore_case", false), multiline: get("multiline", true), singleline: get("singleline", false) }
 }

@@ -142,4 +142,3 @@ fn of_environment<'r>(object: &Resolved, row: &'r Row, make: Make<'r>, out: &mut
         out.item(make.text("name", name).column("value", row, "value", Datatype::String, Status::NotCollected));
     }
 }
-

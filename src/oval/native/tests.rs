@@ -27,9 +27,8 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(objects: &str, states: &str, variables: &str) -> World {
-        let text = format!(
-            "{OPEN}<objects>{objects}</objects><states>{states}</states><variables>{variables}</variables></oval_definitions>"
-        );
+        let text =
+            format!("{OPEN}<objects>{objects}</objects><states>{states}</states><variables>{variables}</variables></oval_definitions>");
         let limits = Limits::default();
         let content = read_text(&text, "test", &limits).unwrap();
         assert_eq!(content.problems, []);
@@ -395,10 +394,7 @@ fn xml_and_windows() {
         let entities = format!("<ind:filepath>/z.xml</ind:filepath><ind:xpath>{xpath}</ind:xpath>");
         World::object("ind:xmlfilecontent", &entities).rows("text", row).looked()
     };
-    assert_eq!(
-        xml("/zone/service/@name").items(),
-        ["filepath=/z.xml path=/ filename=z.xml xpath=/zone/service/@name value_of=ssh"]
-    );
+    assert_eq!(xml("/zone/service/@name").items(), ["filepath=/z.xml path=/ filename=z.xml xpath=/zone/service/@name value_of=ssh"]);
     assert_eq!(xml("/zone/port").flag(), Flag::DoesNotExist);
     assert_eq!(xml("id('x')").flag(), Flag::NotCollected);
     let registry = |key: &str| {
@@ -429,7 +425,8 @@ fn variables_and_sets_are_resolved_at_the_endpoint() {
 <ind:variable_object id="oval:t:obj:3" version="1"><ind:var_ref>oval:t:var:1</ind:var_ref></ind:variable_object>
 <unix:password_object id="oval:t:obj:4" version="1"><set xmlns="http://oval.mitre.org/XMLSchema/oval-definitions-5">
  <object_reference>oval:t:obj:1</object_reference><filter action="include">oval:t:ste:1</filter></set></unix:password_object>"#;
-    let states = r#"<unix:password_state id="oval:t:ste:1" version="1"><unix:user_id datatype="int">0</unix:user_id></unix:password_state>"#;
+    let states =
+        r#"<unix:password_state id="oval:t:ste:1" version="1"><unix:user_id datatype="int">0</unix:user_id></unix:password_state>"#;
     let variables = r#"<local_variable id="oval:t:var:1" version="1" datatype="string" comment="">
         <object_component object_ref="oval:t:obj:1" item_field="home_dir"/></local_variable>"#;
     let world = World::new(objects, states, variables)

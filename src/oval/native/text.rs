@@ -32,7 +32,7 @@ fn check_lines(object: &Resolved) -> Result<(), String> {
 pub(super) fn content<'r>(object: &Resolved, row: &'r Row, out: &mut Out<'r>) -> Option<(&'r str, &'r str)> {
     let path = row.get("path").as_str()?;
     // What `text` holds is no folder.
-    let seen = Seen { path, folder: false, to_folder: false, real: None };
+    let seen = Seen { path, folder: false, to_folder: false, turns: false, real: row.get("real").as_str() };
     if !out.taken(object.place.as_ref()?.meant(seen)) {
         return None;
     }
@@ -129,7 +129,9 @@ fn lines<'r>(object: &Resolved, row: &'r Row, out: &mut Out<'r>) {
         }
         for pattern in want.patterns() {
             let found = match pattern {
-                Ok(pattern) => pattern.captures(line, 0).map(|g| g.map(|g| (g, pattern.source().to_owned()))).map_err(|e| e.to_string().into()),
+                Ok(pattern) => {
+                    pattern.captures(line, 0).map(|g| g.map(|g| (g, pattern.source().to_owned()))).map_err(|e| e.to_string().into())
+                }
                 Err(why) => Err(why),
             };
             match found {

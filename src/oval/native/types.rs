@@ -97,17 +97,8 @@ pub(super) fn by_key(object: &Resolved, entity: &str) -> Select {
     object.want(entity).and_then(|w| w.exact()).map_or(Select::Each, |values| Select::Key(values.to_vec()))
 }
 
-const FAMILIES: [&[Type]; 9] = [
-    files::TYPES,
-    text::TYPES,
-    xml::TYPES,
-    package::TYPES,
-    account::TYPES,
-    system::TYPES,
-    systemd::TYPES,
-    network::TYPES,
-    windows::TYPES,
-];
+const FAMILIES: [&[Type]; 9] =
+    [files::TYPES, text::TYPES, xml::TYPES, package::TYPES, account::TYPES, system::TYPES, systemd::TYPES, network::TYPES, windows::TYPES];
 
 /// Types that no table answers, with what would be needed.
 const REASONS: &[(&str, &str)] = &[

@@ -288,10 +288,10 @@ fn tested<'t>(test: &Test, from: Found<'t>) -> Vec<Found<'t>> {
     match test {
         Test::This => vec![from],
         Test::Parent => node.parent().into_iter().map(Found::Element).collect(),
-        Test::Element(name) => {
-            node.children().filter(|c| c.is_element() && named(name, c.tag_name().name())).map(Found::Element).collect()
+        Test::Element(name) => node.children().filter(|c| c.is_element() && named(name, c.tag_name().name())).map(Found::Element).collect(),
+        Test::Attribute(name) => {
+            node.attributes().filter(|a| named(name, a.name())).map(|a| Found::Attribute(value_of(node, &a))).collect()
         }
-        Test::Attribute(name) => node.attributes().filter(|a| named(name, a.name())).map(|a| Found::Attribute(value_of(node, &a))).collect(),
         Test::Text => node.children().filter_map(|c| if c.is_text() { c.text() } else { None }).map(Found::Text).collect(),
     }
 }
