@@ -30,14 +30,14 @@ pub(super) fn collect(host: &Host<'_>) -> Gathered {
 
 /// Where the folder of the last path really is: paths come folder by folder.
 #[derive(Default)]
-struct Folders {
+pub(super) struct Folders {
     path: String,
     real: Option<String>,
 }
 
 impl Folders {
     /// The path with the links among its folders followed, where that is another.
-    fn real(&mut self, root: &Root, path: &str) -> Option<String> {
+    pub(super) fn real(&mut self, root: &Root, path: &str) -> Option<String> {
         let (folder, name) = path.rsplit_once('/')?;
         if folder != self.path {
             folder.clone_into(&mut self.path);

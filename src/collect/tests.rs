@@ -121,7 +121,7 @@ fn what_was_asked_and_what_came_of_it() {
             r#"scope{"table":"file","item":"/etc/a/?.rules","state":"present"}"#,
             r#"scope{"table":"file","item":"/etc/a/link","state":"present"}"#,
             r#"scope{"table":"file","item":"etc/x","state":"error","message":"not an absolute path"}"#,
-            r#"scope{"table":"text","item":"/etc/a","state":"error","message":"not a regular file"}"#,
+            r#"scope{"table":"text","item":"/etc/a","state":"absent"}"#,
             r#"scope{"table":"text","item":"/etc/a/*.rules","state":"present"}"#,
             r#"scope{"table":"text","item":"/etc/a/1.rules","state":"present"}"#,
             r#"scope{"table":"text","item":"/etc/none","state":"absent"}"#,

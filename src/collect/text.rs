@@ -9,16 +9,13 @@ use crate::scan::Row;
 pub(super) fn collect(host: &Host<'_>) -> Gathered {
     // In JSON a text grows (line feeds, quotes), and must stay below the limit of a row.
     let max = host.limits.value_bytes / 2;
+    let mut folders = file::Folders::default();
     Ok(asked::each(host, "text", |path, wish| match host.root.read(path, max) {
-        Ok(bytes) => Ok(Some(vec![shown(host, path, &bytes)])),
+        Ok(bytes) => Ok(Some(vec![shown(host, path, &bytes).with("real", folders.real(host.root, path))])),
         Err(e) if is_absent(&e) => Ok(None),
-        // A pattern for files matches folders too, and passes over them.
+        // A folder is no text. A pattern matches what else is no file too, and passes over it.
         Err(e) if is_other(&e) && !host.root.resolve(path).is_ok_and(|p| p.is_file()) => {
-            if wish.exact {
-                Err(why(&e))
-            } else {
-                Ok(None)
-            }
+            if wish.exact && !host.root.resolve(path).is_ok_and(|p| p.is_dir()) { Err(why(&e)) } else { Ok(None) }
         }
         // The file is there, but below a folder that may not be entered nobody can say so.
         Err(e) if host.root.lstat(path).is_ok() => Ok(Some(vec![row("text").with("path", path).with_error(why(&e))])),

@@ -131,13 +131,17 @@ impl<'a> Walker<'a> {
     /// The folders, or the files, whose whole path matches. Links to folders are entered.
     fn search(&mut self, at: &Here, run: &mut Run<'_>) {
         let From::Regex(pattern) = &run.walk.from else { return };
+        // A folder that lies in itself is nowhere.
+        if run.above.contains(&(at.device, at.inode)) {
+            return;
+        }
         let whole = matches!(run.walk.wanted, Wanted::Whole);
         if !whole && holds(pattern.is_match(&at.path), run) && run.seen.insert(at.path.clone()) {
             let above = std::mem::take(&mut run.above);
             self.below(at, at.device, 0, run);
             run.above = above;
         }
-        if run.above.len() >= DEPTH || run.above.contains(&(at.device, at.inode)) || !pattern.reaches(&at.path) {
+        if run.above.len() >= DEPTH || !pattern.reaches(&at.path) {
             return;
         }
         run.above.push((at.device, at.inode));
@@ -158,11 +162,14 @@ impl<'a> Walker<'a> {
 
     /// What is wanted of a folder and, as deep as was asked, of the folders in it.
     fn below(&mut self, at: &Here, device: u64, level: usize, run: &mut Run<'_>) {
+        if run.above.contains(&(at.device, at.inode)) {
+            return;
+        }
         if matches!(run.walk.wanted, Wanted::Folders) {
             run.found.paths.push(at.path.clone());
         }
         let deeper = run.walk.depth.is_none_or(|depth| level < depth) && run.above.len() < DEPTH;
-        if !deeper && matches!(run.walk.wanted, Wanted::Folders) || run.above.contains(&(at.device, at.inode)) {
+        if !deeper && matches!(run.walk.wanted, Wanted::Folders) {
             return;
         }
         run.above.push((at.device, at.inode));

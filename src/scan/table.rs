@@ -223,6 +223,7 @@ pub static TABLES: &[Table] = &[
             col("path", Str, "absolute path"),
             col("sha256", Str, "of the content; none where something was masked"),
             col("content", Str, "the text; bytes that are not UTF-8 are replaced"),
+            col("real", Str, "the path with the links among its folders followed, where that is another path"),
         ],
     },
     Table {

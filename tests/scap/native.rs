@@ -14,6 +14,7 @@ use muster::oval::model::{Content, DefinitionId, ObjectId, VariableId};
 use muster::oval::native::{Native, Plan, Tables, still_asked};
 use muster::oval::{read, syschar};
 use muster::scan::Scan;
+use muster::scan::table::TableId;
 
 use super::content::data;
 
@@ -54,8 +55,8 @@ fn real_content_is_planned() {
     let counts: Vec<(&str, usize)> = asks.iter().map(|(table, items)| (table.name(), items.len())).collect();
     assert_eq!(counts, [("file", 116), ("text", 115), ("systemd", 80), ("environment", 1)]);
     // Nothing is looked for everywhere but what the content says so of.
-    let far: BTreeSet<&str> = asks.values().flatten().map(|i| &**i).filter(|i| i.contains(" ///") || i.contains("^.*")).collect();
-    assert_eq!(far, BTreeSet::from(["depth=-1 local ///", "depth=-1 xdev ///.", "ActiveState ^.*(?:logrotate\\.timer)"]));
+    let far: BTreeSet<&str> = asks.values().flatten().map(|i| &**i).filter(|i| i.contains(" ///") || i.contains("^.*(?:")).collect();
+    assert_eq!(far, BTreeSet::from(["depth=-1 local ///", "depth=-1 xdev ///.", r"ActiveState ^.*(?:logrotate\.timer)"]));
 }
 
 /// Runs `oscap`; nothing where it is not installed.
@@ -84,8 +85,22 @@ type Found = BTreeMap<String, (Flag, BTreeSet<String>)>;
 
 /// What entities do not compare: they change by themselves, or no table has them.
 const APART: [&str; 16] = [
-    "a_time", "c_time", "m_time", "size", "uuid", "total_space", "space_used", "space_left", "block_size", "last_login", "flag_",
-    "node_name", "os_version", "pid", "user_id_", "priority",
+    "a_time",
+    "c_time",
+    "m_time",
+    "size",
+    "uuid",
+    "total_space",
+    "space_used",
+    "space_left",
+    "block_size",
+    "last_login",
+    "flag_",
+    "node_name",
+    "os_version",
+    "pid",
+    "user_id_",
+    "priority",
 ];
 
 fn shown(item: &Item<'_>, ours: Option<&BTreeSet<String>>) -> String {
@@ -93,6 +108,10 @@ fn shown(item: &Item<'_>, ours: Option<&BTreeSet<String>>) -> String {
     for entity in &item.entities {
         let apart = APART.contains(&&*entity.name) || ours.is_some_and(|names| !names.contains(&*entity.name));
         if apart || entity.status == Status::NotCollected {
+            continue;
+        }
+        // Of a link there is no access control list; OpenSCAP shows that of where it leads.
+        if entity.name == "has_extended_acl" && out.contains("symbolic link") {
             continue;
         }
         // OpenSCAP takes the flag of `relatime` for that of a bind mount.
@@ -118,7 +137,6 @@ fn ours(prepared: &Prepared, scan: &Scan) -> (Found, BTreeMap<String, BTreeSet<S
         for entity in collected.items.iter().flat_map(|i| &i.entities).filter(|e| e.status != Status::NotCollected) {
             names.entry(object.kind.name.to_string()).or_default().insert(entity.name.to_string());
         }
-        if std::env::var_os("DBG").is_some() { println!("{} {:?}", object.id, collected.message); }
         let items = collected.items.iter().map(|i| shown(i, None)).collect();
         found.insert(object.id.to_string(), (collected.flag, items));
     }
@@ -144,6 +162,7 @@ fn scanned(prepared: &Prepared) -> Scan {
     let native = Native::new(prepared, &limits);
     let root = Root::new("/");
     let mut asks = native.asks(prepared, definitions(prepared.content()));
+    asks.entry(TableId::by_name("interface").unwrap()).or_default();
     loop {
         let scan = collect(&root, &asks, &limits);
         let more = still_asked(prepared, &native, &scan, definitions(prepared.content()), 0, &limits);
@@ -237,7 +256,8 @@ fn tree() -> tempfile::TempDir {
     symlink("nowhere", at("etc/dead.conf")).unwrap();
     symlink("../outside", at("etc/olink")).unwrap();
     symlink(".", at("outside/self")).unwrap();
-    for (path, mode) in [("etc/a.conf", 0o4755), ("etc/b.conf", 0o2640), ("sticky", 0o1777), ("etc/sub/c.conf", 0o000), ("outside", 0o751)] {
+    for (path, mode) in [("etc/a.conf", 0o4755), ("etc/b.conf", 0o2640), ("sticky", 0o1777), ("etc/sub/c.conf", 0o000), ("outside", 0o751)]
+    {
         fs::set_permissions(at(path), fs::Permissions::from_mode(mode)).unwrap();
     }
     dir
@@ -267,7 +287,9 @@ fn places(t: &str, p: &str) -> Vec<String> {
     for recurse in ["directories", "symlinks and directories"] {
         for depth in ["0", "1", "-1"] {
             for direction in ["down", "up", "none"] {
-                let how = behave(&format!(r#"recurse="{recurse}" max_depth="{depth}" recurse_direction="{direction}" recurse_file_system="all""#));
+                let how = behave(&format!(
+                    r#"recurse="{recurse}" max_depth="{depth}" recurse_direction="{direction}" recurse_file_system="all""#
+                ));
                 let folder = if direction == "up" { "/etc/sub/deep" } else { "/etc" };
                 if direction != "up" || depth != "-1" {
                     all.push(format!("{how}{}{}", path("equals", &format!("{t}{folder}")), names[0]));
@@ -297,9 +319,31 @@ fn texts_are_as_oscap_collects_them() {
         add("", &place, r"^\s*Port\s+(\d+)", one);
     }
     let file = |name: &str| format!("<ind:filepath>{t}/etc/{name}</ind:filepath>");
-    for behaviors in ["", r#"multiline="true""#, r#"multiline="false""#, r#"singleline="true""#, r#"ignore_case="true""#, r#"multiline="false" singleline="true" ignore_case="true""#] {
+    for behaviors in [
+        "",
+        r#"multiline="true""#,
+        r#"multiline="false""#,
+        r#"singleline="true""#,
+        r#"ignore_case="true""#,
+        r#"multiline="false" singleline="true" ignore_case="true""#,
+    ] {
         let behaviors = if behaviors.is_empty() { String::new() } else { format!("<ind:behaviors {behaviors}/>") };
-        for pattern in ["^Port", "Port.*$", r"\d+$", "^port (.*)$", "^(?:#(.*)|Port (.+))$", "Port[^P]+", r"(?i)^PORT\s(\d)(\d)$", r"^\s*$\n", "^(?!Port).+$", r"\bPort\b", "[[:digit:]]+", r"\S+\s*\z", "ü", "x|$^"] {
+        for pattern in [
+            "^Port",
+            "Port.*$",
+            r"\d+$",
+            "^port (.*)$",
+            "^(?:#(.*)|Port (.+))$",
+            "Port[^P]+",
+            r"(?i)^PORT\s(\d)(\d)$",
+            r"^\s*$\n",
+            "^(?!Port).+$",
+            r"\bPort\b",
+            "[[:digit:]]+",
+            r"\S+\s*\z",
+            "ü",
+            "x|$^",
+        ] {
             for name in ["a.conf", "b.conf", "sub/deep/d.conf", "empty.conf", "gr\u{fc}n.conf"] {
                 add(&behaviors, &file(name), pattern, one);
             }
@@ -319,13 +363,17 @@ fn files_are_as_oscap_collects_them() {
     let mut objects: Vec<String> = places(t, "unix").into_iter().map(|p| format!("<unix:file_object>{p}</unix:file_object>")).collect();
     let nil = r#"<unix:filename xsi:nil="true"/>"#;
     let path = |op: &str, v: &str| format!(r#"<unix:path operation="{op}">{t}{v}</unix:path>{nil}"#);
-    let mut folders: Vec<String> = ["/etc", "/etc/link", "/etc/a.conf", "/none", "/sticky", "/etc/olink", "/etc/dead.conf"].iter().map(|f| path("equals", f)).collect();
+    let mut folders: Vec<String> = ["/etc", "/etc/link", "/etc/a.conf", "/none", "/sticky", "/etc/olink", "/etc/dead.conf"]
+        .iter()
+        .map(|f| path("equals", f))
+        .collect();
     for pattern in ["/etc$", "/etc/.*", "/(etc|sticky)$"] {
         folders.push(path("pattern match", pattern).replace(&format!(">{t}"), &format!(">^{t}")));
     }
     for recurse in ["directories", "symlinks and directories"] {
         for depth in ["0", "1", "-1"] {
-            let how = format!(r#"<unix:behaviors recurse="{recurse}" max_depth="{depth}" recurse_direction="down" recurse_file_system="all"/>"#);
+            let how =
+                format!(r#"<unix:behaviors recurse="{recurse}" max_depth="{depth}" recurse_direction="down" recurse_file_system="all"/>"#);
             folders.push(format!("{how}{}", path("equals", "/etc")));
         }
     }
@@ -350,9 +398,14 @@ fn files_are_as_oscap_collects_them() {
 fn this_host_is_as_oscap_collects_it() {
     let mut objects: Vec<String> = Vec::new();
     let mut add = |kind: &str, entities: &str| objects.push(format!("<{kind}_object>{entities}</{kind}_object>"));
-    add("ind:family", "");
-    add("unix:uname", "");
-    for name in ["net.ipv4.ip_forward", "kernel.randomize_va_space", "fs.suid_dumpable", "kernel.core_pattern", "none.such", "net.ipv4.conf.all.rp_filter"] {
+    for name in [
+        "net.ipv4.ip_forward",
+        "kernel.randomize_va_space",
+        "fs.suid_dumpable",
+        "kernel.core_pattern",
+        "none.such",
+        "net.ipv4.conf.all.rp_filter",
+    ] {
         add("unix:sysctl", &format!("<unix:name>{name}</unix:name>"));
     }
     for name in ["dpkg", "bash", "base-files", "libc6", "tzdata", "no-such-package", "login", "gcc-12-base"] {
@@ -370,4 +423,8 @@ fn this_host_is_as_oscap_collects_it() {
     add("unix:shadow", r#"<unix:username operation="pattern match">.</unix:username>"#);
     let Some(compared) = compare(&objects, "") else { return };
     assert_eq!(compared, objects.len());
+    // oscap 1.3.7 loses what stands behind an object without entities.
+    for kind in ["ind:family", "unix:uname"] {
+        assert_eq!(compare(&[format!("<{kind}_object></{kind}_object>")], ""), Some(1));
+    }
 }

@@ -3,7 +3,7 @@
 use super::super::facts::{Flag, Status};
 use super::super::model::Datatype;
 use super::item::{Make, Out};
-use super::path::{Place, Seen};
+use super::path::{Place, Seen, split};
 use super::resolved::Resolved;
 use super::types::{Type, by_key};
 use crate::scan::{Row, Value};
@@ -20,13 +20,12 @@ fn asks(object: &Resolved) -> Vec<String> {
 }
 
 fn seen(row: &Row) -> Option<Seen<'_>> {
+    let path = row.get("path").as_str()?;
     let kind = row.get("type").as_str();
-    Some(Seen {
-        path: row.get("path").as_str()?,
-        folder: kind == Some("directory"),
-        to_folder: kind == Some("symlink") && row.get("canonical").as_str().is_some_and(|c| c.ends_with('/')),
-        real: row.get("real").as_str(),
-    })
+    let real = row.get("real").as_str();
+    let end = row.get("canonical").as_str().filter(|c| kind == Some("symlink") && c.ends_with('/'));
+    let turns = end.is_some_and(|end| format!("{}/", split(real.unwrap_or(path)).0.trim_end_matches('/')).starts_with(end));
+    Some(Seen { path, folder: kind == Some("directory"), to_folder: end.is_some(), turns, real })
 }
 
 fn meant<'r>(object: &Resolved, row: &'r Row, out: &mut Out<'r>) -> Option<&'r str> {

@@ -22,11 +22,11 @@ pub(super) enum FileSystem {
 
 #[derive(Debug)]
 pub(super) enum Place {
-    File(Want),
+    File(Box<Want>),
     In {
-        folder: Want,
+        folder: Box<Want>,
         /// None: the folders themselves (`filename` is nil).
-        name: Option<Want>,
+        name: Option<Box<Want>>,
         /// Levels below; none: all.
         depth: Option<u32>,
         enter: Enter,
@@ -44,6 +44,8 @@ pub(super) struct Seen<'r> {
     pub(super) folder: bool,
     /// It is a link to a folder.
     pub(super) to_folder: bool,
+    /// It is a link to a folder that it lies in: a walk does not enter it, only an object that names it.
+    pub(super) turns: bool,
     /// Where it really is, if its folders have links among them.
     pub(super) real: Option<&'r str>,
 }
@@ -53,7 +55,7 @@ impl Place {
     pub(super) fn take(wants: &mut Vec<Want>, behaviors: &[(Box<str>, Box<str>)]) -> Result<Place, String> {
         if let Some(mut path) = remove(wants, "filepath") {
             anchor(&mut path);
-            return Ok(Place::File(path));
+            return Ok(Place::File(Box::new(path)));
         }
         let mut folder = remove(wants, "path").ok_or("it has neither filepath nor path")?;
         anchor(&mut folder);
@@ -82,7 +84,8 @@ impl Place {
             Some("up") => (Some(0), Some(upwards(&folder, levels)?)),
             Some(other) => return Err(format!("recurse_direction=\"{other}\" is not known")),
         };
-        Ok(Place::In { folder, name: (!name.nil).then_some(name), depth, enter, up, file_system })
+        let name = if name.nil { None } else { Some(Box::new(name)) };
+        Ok(Place::In { folder: Box::new(folder), name, depth, enter, up, file_system })
     }
 
     /// The paths that alone can be meant, where they can be named.
@@ -112,10 +115,11 @@ impl Place {
                 }
             }
             Place::In { name: None, .. } if !seen.folder && !seen.to_folder => Accepts::No,
+            Place::In { name: None, folder, .. } if seen.turns && folder.operation != Operation::Equals => Accepts::No,
             Place::In { name: None, enter, .. } => {
                 // A link to a folder is that folder where the object names it, and below only where links are entered.
                 match self.folder(seen.path) {
-                    Accepts::No if seen.to_folder && *enter == Enter::Folders => Accepts::No,
+                    Accepts::No if seen.to_folder && *enter == Enter::Folders || seen.turns => Accepts::No,
                     Accepts::No if seen.path != "/" => self.below(seen.path, seen.real),
                     other => other,
                 }

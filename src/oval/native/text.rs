@@ -32,7 +32,7 @@ fn check_lines(object: &Resolved) -> Result<(), String> {
 pub(super) fn content<'r>(object: &Resolved, row: &'r Row, out: &mut Out<'r>) -> Option<(&'r str, &'r str)> {
     let path = row.get("path").as_str()?;
     // What `text` holds is no folder.
-    let seen = Seen { path, folder: false, to_folder: false, real: None };
+    let seen = Seen { path, folder: false, to_folder: false, turns: false, real: row.get("real").as_str() };
     if !out.taken(object.place.as_ref()?.meant(seen)) {
         return None;
     }

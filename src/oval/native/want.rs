@@ -68,8 +68,8 @@ impl Want {
     fn stated(&self) -> &[value::Stated] {
         self.stated.get_or_init(|| {
             let mut pattern = |text: &str| Pattern::new(text, self.flags, &self.settings.limits).map(Arc::new).map_err(|e| e.to_string());
-            let cast = |v: &Box<str>| value::Stated::new(self.datatype, self.operation, v, self.settings.compat, &mut pattern);
-            self.values.iter().map(cast).collect()
+            let cast = |v: &str| value::Stated::new(self.datatype, self.operation, v, self.settings.compat, &mut pattern);
+            self.values.iter().map(|v| &**v).map(cast).collect()
         })
     }
 
