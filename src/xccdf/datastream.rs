@@ -355,6 +355,9 @@ fn catalog(reference: Node) -> (BTreeMap<String, String>, Vec<(String, String)>)
     (names, rewrites)
 }
 
+/// Languages and dictionaries, each with the position of the component-ref whose catalog it uses.
+pub(super) type Around<'s> = (Vec<(usize, &'s [Named])>, Vec<(usize, &'s Dictionary)>);
+
 /// One benchmark in one stream, with its surroundings; what [`resolve::resolve`] works on.
 pub(super) struct View<'s> {
     source: &'s Source,
@@ -430,7 +433,7 @@ impl<'s> View<'s> {
     }
 
     /// Languages and dictionaries beside the benchmark's own.
-    pub(super) fn dictionaries(&self) -> (Vec<(usize, &'s [Named])>, Vec<(usize, &'s Dictionary)>) {
+    pub(super) fn dictionaries(&self) -> Around<'s> {
         let (mut languages, mut dictionaries) = (Vec::new(), Vec::new());
         for (n, reference) in self.stream.references.iter().enumerate().filter(|(_, r)| r.list == "dictionaries") {
             match self.body(reference).map(|c| &c.body) {

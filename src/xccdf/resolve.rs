@@ -15,7 +15,7 @@ mod settings;
 mod tests;
 mod values;
 
-use super::datastream::{ProfileInfo, Source, View};
+use super::datastream::{Around, ProfileInfo, Source, View};
 use super::model::{Baseline, Fix, Item, PlatformLogic, RuleBody};
 use super::platform::Platforms;
 use super::read::{Benchmark, Budget, Entry, Problem, RuleNode, Spent, Text};
@@ -96,8 +96,6 @@ pub fn resolve(source: &Source, choice: &Choice, limits: &Limits) -> Result<(Bas
     checks.into_baseline(&mut out, &mut problems);
     Ok((out, problems))
 }
-
-type Around<'s> = (Vec<(usize, &'s [super::platform::Named])>, Vec<(usize, &'s super::platform::Dictionary)>);
 
 /// The benchmark's own language and dictionary stand before those beside it.
 fn surroundings<'s>(view: &View<'s>, benchmark: &'s Benchmark) -> Around<'s> {
