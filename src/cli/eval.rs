@@ -2,6 +2,7 @@
 //!
 //! Verdicts come of the compiled pack, as in the daemon; the rows they rest on come of the definition (`judge::explain`).
 
+mod documents;
 mod print;
 mod read;
 
@@ -16,7 +17,7 @@ use muster::scan::Scan;
 use muster::scan::digest::Digest;
 use rayon::prelude::*;
 
-use super::output::{self, Format};
+use super::output;
 use super::packs::{self, Chosen, Ready, Streams};
 use super::{Outcome, Usage};
 
@@ -28,7 +29,8 @@ use super::{Outcome, Usage};
   muster scan --rules rules/linux-server --output scan.json
   muster eval --rules rules/linux-server --scan scan.json
   muster eval --rules rules/linux-server --scan scan.json --explain ssh-root-login
-  muster eval --rules rules/linux-server --scan scans/*.json.zst --output json")]
+  muster eval --rules rules/linux-server --scan scans/*.json.zst --output json
+  muster eval --rules ssg-debian12-ds.xml.gz --profile cis_level2_server --scan scan.json --output arf")]
 pub(crate) struct Args {
     /// Pack folders, folders of packs, rule files, SCAP content or compiled packs
     #[arg(long, required = true, num_args = 1.., value_name = "PATH")]
@@ -37,12 +39,29 @@ pub(crate) struct Args {
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     scan: Vec<PathBuf>,
     #[arg(long, value_enum, default_value_t)]
-    output: Format,
+    output: Output,
     #[command(flatten)]
     streams: Streams,
     /// Judge by this rule alone, and say why
     #[arg(long, value_name = "RULE")]
     explain: Option<String>,
+}
+
+/// What is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Output {
+    /// For people.
+    #[default]
+    #[value(alias = "text")]
+    Table,
+    /// For programs.
+    Json,
+    /// An OVAL results document, of one SCAP content and one scan.
+    Oval,
+    /// An XCCDF TestResult in its benchmark, of the same.
+    Xccdf,
+    /// An ARF collection: content, asset, TestResult and OVAL results.
+    Arf,
 }
 
 /// One scan, judged.
@@ -66,12 +85,18 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         return Err(Usage("stdin (-) can be read once, it is given several times".to_owned()).into());
     }
     let limits = Limits::default();
+    if matches!(args.output, Output::Oval | Output::Xccdf | Output::Arf) {
+        if args.explain.is_some() {
+            return Err(Usage("--explain is told as table or json".to_owned()).into());
+        }
+        return documents::run(&args, &limits);
+    }
     let ready = packs::ready(&args.rules, &args.streams, &limits)?;
     let rules = match &args.explain {
         Some(id) => vec![ready.find(id)?],
         None => ready.rules(),
     };
-    let all_why = args.explain.is_some() || args.output == Format::Json;
+    let all_why = args.explain.is_some() || args.output == Output::Json;
     let bar = progress(args.scan.len());
     let one = |path: &PathBuf| {
         let judged = read::scan(path, &limits).map(|scan| judge(&ready, &rules, &scan, path, all_why));
@@ -92,10 +117,11 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         }
     }
     match (&args.explain, args.output) {
-        (None, Format::Table) => print::tables(&judged)?,
-        (None, Format::Json) => print::json(&judged)?,
-        (Some(_), Format::Table) => print::explanations(&judged, rules[0])?,
-        (Some(_), Format::Json) => print::explanations_json(&judged, rules[0])?,
+        (None, Output::Table) => print::tables(&judged)?,
+        (None, Output::Json) => print::json(&judged)?,
+        (Some(_), Output::Table) => print::explanations(&judged, rules[0])?,
+        (Some(_), Output::Json) => print::explanations_json(&judged, rules[0])?,
+        (_, Output::Oval | Output::Xccdf | Output::Arf) => anyhow::bail!("result documents are written one at a time"),
     }
     if failed > 0 {
         anyhow::bail!("{failed} of {} scans could not be judged", args.scan.len());

@@ -12,12 +12,13 @@ use crate::oval::facts::{Flag, Item};
 use crate::oval::model::SetOperator;
 use crate::oval::syschar::{ScanError, SystemCharacteristics};
 use crate::oval::truth;
+use crate::xccdf::results::{RuleSummary, TestResultSummary, read_results};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ScapError {
     #[error("not UTF-8 text: byte {0}")]
     NotUtf8(usize),
-    #[error("the system characteristics cannot be read: {0}")]
+    #[error("the document cannot be read: {0}")]
     Characteristics(#[from] ScanError),
     #[error("neither OVAL system characteristics nor XCCDF results are in it")]
     Nothing,
@@ -35,12 +36,28 @@ pub fn is_xml(document: &[u8]) -> bool {
 pub fn read(document: &[u8], limits: &Limits) -> Result<Scan, ScapError> {
     let text = std::str::from_utf8(document).map_err(|e| ScapError::NotUtf8(e.valid_up_to()))?;
     let found = SystemCharacteristics::parse(text, limits)?;
-    if found.is_empty() {
+    let results = if text.contains("TestResult") { read_results(text, limits)? } else { Vec::new() };
+    if found.is_empty() && results.is_empty() {
         return Err(ScapError::Nothing);
     }
     let mut scan = Scan { hostname: found.iter().map(|c| c.primary_host_name.to_string()).find(|n| !n.is_empty()), ..Scan::default() };
     if !found.is_empty() {
         scan.tables.insert(table("oval_object"), TableData::Rows(objects(&found, limits)));
+    }
+    if !results.is_empty() {
+        let of = |result: &TestResultSummary, rule: &RuleSummary| {
+            Row::new(table("xccdf_result"))
+                .with("profile", result.profile.as_str())
+                .with("rule", rule.id.as_str())
+                .with("result", rule.verdict.name())
+                .with("benchmark", result.benchmark_id.as_str())
+                .with("scanner", result.scanner.as_str())
+        };
+        let rows: BTreeMap<(&str, &str), Row> =
+            results.iter().flat_map(|r| r.rules.iter().map(move |rule| ((r.profile.as_str(), rule.id.as_str()), of(r, rule)))).collect();
+        scan.tables.insert(table("xccdf_result"), TableData::Rows(rows.into_values().collect()));
+        scan.collector = results.iter().map(|r| r.scanner.clone()).find(|s| !s.is_empty());
+        scan.collected_at = results.iter().map(|r| r.end.clone()).filter(|e| !e.is_empty()).max();
     }
     let rows: usize = scan.tables.values().map(|t| if let TableData::Rows(rows) = t { rows.len() } else { 0 }).sum();
     if rows > limits.rows {

@@ -9,16 +9,30 @@ use muster::scan::inflate::{Encoding, inflate};
 use muster::scan::native::{DecodeError, decode_scan};
 use muster::scan::{Scan, native, scap};
 
-pub(super) fn scan(path: &Path, limits: &Limits) -> anyhow::Result<Scan> {
-    let name = if path == Path::new("-") { "stdin".to_owned() } else { format!("`{}`", path.display()) };
+/// What a file holds, decompressed.
+pub(super) fn text(path: &Path, limits: &Limits) -> anyhow::Result<Vec<u8>> {
+    let name = name(path);
     let sent = bytes(path, limits).with_context(|| format!("cannot read {name}"))?;
     let mut text = Vec::new();
-    let damaged = || format!("cannot decompress {name}");
-    inflate(Encoding::sniff(&sent), &sent, limits, &mut text).with_context(damaged)?;
-    if scap::is_xml(&text) {
-        return scap::read(&text, limits).with_context(|| format!("the upload {name} is refused"));
+    inflate(Encoding::sniff(&sent), &sent, limits, &mut text).with_context(|| format!("cannot decompress {name}"))?;
+    Ok(text)
+}
+
+fn name(path: &Path) -> String {
+    if path == Path::new("-") { "stdin".to_owned() } else { format!("`{}`", path.display()) }
+}
+
+pub(super) fn scan(path: &Path, limits: &Limits) -> anyhow::Result<Scan> {
+    parsed(&text(path, limits)?, path, limits)
+}
+
+/// A document that was read from `path`.
+pub(super) fn parsed(text: &[u8], path: &Path, limits: &Limits) -> anyhow::Result<Scan> {
+    let name = name(path);
+    if scap::is_xml(text) {
+        return scap::read(text, limits).with_context(|| format!("the upload {name} is refused"));
     }
-    let (header, scan) = match decode_scan(&text, limits) {
+    let (header, scan) = match decode_scan(text, limits) {
         Ok(decoded) => decoded,
         Err(e @ (DecodeError::Syntax { .. } | DecodeError::Format(_) | DecodeError::NotUtf8(_) | DecodeError::Truncated(_))) => {
             bail!("{name} is no {} document: {e}; `muster scan --output FILE` writes one", native::FORMAT);

@@ -11,6 +11,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::eval::Evaluation;
 use super::facts::{Collected, Flag, Item, Variables};
 use super::model::{
     Body, Check, Class, Content, Criteria, DefinitionId, Entity, Existence, Node, ObjectId, Operator, OvalResult, Stated, TestId,
@@ -37,6 +38,36 @@ pub trait Answers<'x>: Variables {
     fn object(&mut self, id: ObjectId) -> Option<Arc<Collected<'x>>>;
     /// Why a test is unknown or in error.
     fn why(&mut self, id: TestId) -> Option<String>;
+}
+
+impl<'x> Answers<'x> for Evaluation<'_, 'x, '_> {
+    fn definition(&mut self, id: DefinitionId) -> OvalResult {
+        Evaluation::definition(self, id)
+    }
+
+    fn node(&mut self, node: &Node) -> OvalResult {
+        Evaluation::node(self, node)
+    }
+
+    fn criteria(&mut self, criteria: &Criteria) -> OvalResult {
+        Evaluation::criteria(self, criteria)
+    }
+
+    fn test(&mut self, id: TestId) -> OvalResult {
+        Evaluation::test(self, id)
+    }
+
+    fn tested_items(&mut self, id: TestId) -> Vec<(Arc<Item<'x>>, OvalResult)> {
+        Evaluation::tested_items(self, id)
+    }
+
+    fn object(&mut self, id: ObjectId) -> Option<Arc<Collected<'x>>> {
+        Evaluation::object(self, id)
+    }
+
+    fn why(&mut self, id: TestId) -> Option<String> {
+        Evaluation::why(self, id)
+    }
 }
 
 /// Where the facts came from.

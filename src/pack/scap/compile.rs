@@ -213,8 +213,9 @@ pub(in crate::pack) fn compile(c: &mut Compiler, stored: &[Stored]) {
                 }
             }
             for object in concerned {
-                for (table, items) in native.asked(object) {
-                    items.iter().for_each(|item| drop(c.scope_term(table, item)));
+                let (table, items) = native.asked(object).unwrap_or((uploaded_table(), &[]));
+                for item in items {
+                    c.scope_term(table, item);
                 }
                 let place = code(number, instance, object.0);
                 c.add_term(TermKind::Concerns, uploaded_table(), &[id_of(object)], place, &PlanFor::Key);
