@@ -117,7 +117,7 @@ pub(super) fn stated(
     if !matches!(values.flag, Flag::Complete | Flag::Incomplete) {
         return None;
     }
-    let cast = |(at, text): (usize, &Box<str>)| {
+    let cast = |(at, text): (usize, &str)| {
         let datatype = match compat {
             Compat::Specification => datatype,
             // OpenSCAP: (7) the datatype of the variable's value decides.
@@ -125,7 +125,7 @@ pub(super) fn stated(
         };
         Stated::new(datatype, operation, text, compat, pattern)
     };
-    Some(values.values.iter().enumerate().map(cast).collect())
+    Some(values.values.iter().map(|text| &**text).enumerate().map(cast).collect())
 }
 
 impl Prepared {
