@@ -302,9 +302,9 @@ fn what_would_run_for_years_ends() {
     for hostile in ["(".repeat(100_000), "(?:a{999}){999}".into(), "[".repeat(100_000), "a|".repeat(2_000_000), "(?i)".repeat(100_000)] {
         let started = Instant::now();
         if let Ok(pattern) = Pattern::new(&hostile, Flags::default(), &Limits::default()) {
-            let _: Result<bool, PatternError> = pattern.is_match("a");
+            assert_ne!(pattern.is_match("a"), Ok(false));
         }
-        assert!(started.elapsed() < Duration::from_secs(20), "{}... took {:?}", &hostile[..10], started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(20), "{} bytes took {:?}", hostile.len(), started.elapsed());
     }
     let nested = format!("{}a{}", "(".repeat(50_000), ")".repeat(50_000));
     assert!(Pattern::new(&nested, Flags::default(), &Limits::default()).is_ok_and(|p| p.is_match("a").is_err()));

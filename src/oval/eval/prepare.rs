@@ -29,7 +29,8 @@ pub struct Prepared {
     pub(super) refused: Refused,
     pub(super) patterns: Patterns,
     constants: Vec<Option<Arc<Computed>>>,
-    dependencies: Vec<BTreeSet<ObjectId>>,
+    /// Equal ones are one: what many tests depend on may be much.
+    dependencies: Vec<Arc<BTreeSet<ObjectId>>>,
     row_level: Vec<bool>,
     problems: Vec<Problem>,
 }
@@ -131,7 +132,7 @@ pub(super) fn stated(
     if !matches!(values.flag, Flag::Complete | Flag::Incomplete) {
         return None;
     }
-    let cast = |(at, text): (usize, &Box<str>)| {
+    let cast = |(at, text): (usize, &str)| {
         let datatype = match compat {
             Compat::Specification => datatype,
             // OpenSCAP: (7) the datatype of the variable's value decides.
@@ -139,7 +140,7 @@ pub(super) fn stated(
         };
         Stated::new(datatype, operation, text, compat, pattern)
     };
-    Some(values.values.iter().enumerate().map(cast).collect())
+    Some(values.values.iter().map(|text| &**text).enumerate().map(cast).collect())
 }
 
 impl Prepared {
@@ -166,7 +167,16 @@ impl Prepared {
         let problems = folding.problems(&states);
         let row_level = content.tests.iter().map(|t| folding.is_row_level(t, &states)).collect();
         let Folding { patterns, values: constants, .. } = folding;
-        let dependencies = ids(content.tests.len()).map(|t| refused.objects_of(&content, TestId(t))).collect();
+        let mut known: BTreeSet<Arc<BTreeSet<ObjectId>>> = BTreeSet::new();
+        let shared = |id: u32| {
+            let objects = refused.objects_of(&content, TestId(id));
+            known.get(&objects).cloned().unwrap_or_else(|| {
+                let objects = Arc::new(objects);
+                known.insert(objects.clone());
+                objects
+            })
+        };
+        let dependencies = ids(content.tests.len()).map(shared).collect();
         let limits = limits.clone();
         Prepared { content, compat, limits, states, slots, refused, patterns, constants, dependencies, row_level, problems }
     }
@@ -191,7 +201,7 @@ impl Prepared {
     /// Every object whose collection the result of a test depends on: its own, operands of sets, and those behind variables.
     pub fn object_dependencies(&self, test: TestId) -> &BTreeSet<ObjectId> {
         const NONE: &BTreeSet<ObjectId> = &BTreeSet::new();
-        self.dependencies.get(test.index()).unwrap_or(NONE)
+        self.dependencies.get(test.index()).map_or(NONE, |d| d)
     }
 
     /// Whether a test's result is a sum over items: its object is no set, all variables of object, filters and states are constants.

@@ -28,6 +28,7 @@ impl Tally {
 
     /// Associative and commutative.
     #[must_use]
+    #[expect(clippy::should_implement_trait, reason = "a sum that saturates is not what `+` promises")]
     pub fn add(self, other: Tally) -> Tally {
         let (a, b) = (self.0, other.0);
         let (a0, a1, b0, b1) = (a & LOW, a >> 1 & LOW, b & LOW, b >> 1 & LOW);

@@ -58,7 +58,7 @@ impl Stated {
     ) -> Stated {
         let literal = if !allowed(datatype, operation) && !skipped(datatype, compat) {
             Literal::Bad(format!("datatype {} has no operation {}", datatype_name(datatype), operation_name(operation)).into())
-        } else if operation == Operation::PatternMatch {
+        } else if operation == Operation::PatternMatch && !skipped(datatype, compat) {
             pattern(text).map_or_else(|why| Literal::Bad(why.into()), Literal::Pattern)
         } else {
             cast(datatype, text, compat)

@@ -68,6 +68,7 @@ mod tests {
             ("/[ab]", "^/[ab]$"),
             ("{a,b}(c)+$", r"^\{a,b\}\(c\)\+\$$"),
             ("~/x", "^~/x$"),
+            ("x[[:digit:]].c", r"^x[[:digit:]]\.c$"),
         ];
         for (glob, regex) in pairs {
             assert_eq!(to_regex(glob, false).as_deref(), Some(regex), "{glob}");

@@ -2,6 +2,7 @@
 
 mod crafted;
 mod functions;
+mod operations;
 mod real;
 
 use std::collections::BTreeMap;

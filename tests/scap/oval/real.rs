@@ -33,10 +33,13 @@ fn table(file: &Path) -> BTreeMap<String, OvalResult> {
 fn the_real_debian_12_is_judged_as_oscap_judges_it() {
     let Some(data) = data("Debian 12's OVAL over its system characteristics") else { return };
     let text = unpacked(&data.join("oval/ssg-debian12-oval.xml.gz"));
-    let (ours, _) = evaluate(read_content(&text), &unpacked(&data.join(BOOKWORM)), Compat::OpenScap);
     let theirs = table(&data.join("syschar/bookworm.debian12-oval.analyse.tsv"));
     assert_eq!(theirs.len(), 1012);
-    assert_eq!(differences(&ours, &theirs), [""; 0]);
+    // None of the departures shows on a real host.
+    for compat in [Compat::OpenScap, Compat::Specification] {
+        let (ours, _) = evaluate(read_content(&text), &unpacked(&data.join(BOOKWORM)), compat);
+        assert_eq!(differences(&ours, &theirs), [""; 0], "{compat:?}");
+    }
 }
 
 #[test]
@@ -55,9 +58,10 @@ fn components(text: &str) -> Vec<String> {
     let tree = xml::tree(text, &Limits::default()).unwrap();
     let mut found = Vec::new();
     for node in tree.descendants().filter(|n| n.tag_name().name() == "oval_definitions") {
-        let source = &text[node.range()];
-        let name_end = source.find([' ', '>', '\n']).unwrap();
-        let own: BTreeSet<&str> = source[..source.find('>').unwrap()].split_whitespace().filter_map(|w| w.split('=').next()).collect();
+        let source = text.get(node.range()).unwrap();
+        let (name, rest) = source.split_at(source.find([' ', '>', '\n']).unwrap());
+        let (tag, _) = source.split_once('>').unwrap();
+        let own: BTreeSet<&str> = tag.split_whitespace().filter_map(|w| w.split('=').next()).collect();
         let mut declared = String::new();
         for namespace in node.namespaces() {
             let name = namespace.name().map_or("xmlns".to_string(), |name| format!("xmlns:{name}"));
@@ -65,7 +69,7 @@ fn components(text: &str) -> Vec<String> {
                 declared.push_str(&format!(" {name}=\"{}\"", namespace.uri()));
             }
         }
-        found.push(format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{}{declared}{}", &source[..name_end], &source[name_end..]));
+        found.push(format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n{name}{declared}{rest}"));
     }
     found
 }
