@@ -340,7 +340,8 @@ mod tests {
         let limits = Limits::default();
         let root = Root::new(dir.path());
         let asks = Collect::new();
-        let host = Host { root: &root, asks: &asks, limits: &limits, release: Default::default(), names: Default::default(), keep: &|_| true };
+        let host =
+            Host { root: &root, asks: &asks, limits: &limits, release: Default::default(), names: Default::default(), keep: &|_| true };
         println!("read: {:?}", root.entries("/var/lib/rpm"));
         assert_eq!(read(&host), Ok(Some(vec![])));
     }

@@ -77,7 +77,8 @@ pub(super) fn mask_field(field: &str) -> String {
                 _ => false,
             };
             let last = parts.clone().count().saturating_sub(1);
-            let rest = parts.enumerate().map(|(n, part)| if n == 0 && n < last && cost(part) { part.to_owned() } else { covered(part, 'x') });
+            let rest =
+                parts.enumerate().map(|(n, part)| if n == 0 && n < last && cost(part) { part.to_owned() } else { covered(part, 'x') });
             format!("${scheme}${}", rest.collect::<Vec<_>>().join("$"))
         }
         _ => covered(hash, 'x'),
@@ -124,7 +125,9 @@ pub(super) fn mask_command(command: &str) -> String {
 /// Whether a variable says of itself that its value is a secret.
 pub(super) fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    ["PASS", "PWD_", "SECRET", "TOKEN", "CREDENTIAL", "APIKEY", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY"].iter().any(|word| name.contains(word))
+    ["PASS", "PWD_", "SECRET", "TOKEN", "CREDENTIAL", "APIKEY", "API_KEY", "ACCESS_KEY", "PRIVATE_KEY"]
+        .iter()
+        .any(|word| name.contains(word))
 }
 
 #[cfg(test)]

@@ -184,7 +184,12 @@ fn dependencies(run: Run<'_>, unit: &str, known: &mut Shown) -> Result<String, S
         known.extend(show(run, &targets, &BTreeSet::from(["Requires", "Wants"]))?);
         let mut found = Vec::new();
         for name in next.iter().filter(|n| n.ends_with(".target")) {
-            let values = known.get(name).into_iter().flatten().filter(|(property, _)| matches!(property.as_str(), "Requires" | "Wants")).map(|(_, value)| value);
+            let values = known
+                .get(name)
+                .into_iter()
+                .flatten()
+                .filter(|(property, _)| matches!(property.as_str(), "Requires" | "Wants"))
+                .map(|(_, value)| value);
             for name in values.flat_map(|v| v.split_whitespace()) {
                 if all.insert(name.to_owned()) {
                     found.push(name.to_owned());
@@ -214,7 +219,11 @@ fn systemctl(arguments: &[&str]) -> Result<String, String> {
             Some(status) => break status,
             None if begun.elapsed() > PATIENCE => {
                 let ended = child.kill().and_then(|()| child.wait());
-                return Err(format!("systemctl: no answer within {} s ({})", PATIENCE.as_secs(), if ended.is_ok() { "ended" } else { "left" }));
+                return Err(format!(
+                    "systemctl: no answer within {} s ({})",
+                    PATIENCE.as_secs(),
+                    if ended.is_ok() { "ended" } else { "left" }
+                ));
             }
             None => std::thread::sleep(Duration::from_millis(5)),
         }

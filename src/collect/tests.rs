@@ -27,7 +27,14 @@ impl Tree {
     pub(super) fn with_host<T>(&self, test: impl FnOnce(&Host<'_>) -> T) -> T {
         let root = Root::new(self.path());
         let (asks, limits) = (Collect::new(), Limits::default());
-        test(&Host { root: &root, asks: &asks, limits: &limits, release: os::read_release(&root), names: Names::read(&root), keep: &|_| true })
+        test(&Host {
+            root: &root,
+            asks: &asks,
+            limits: &limits,
+            release: os::read_release(&root),
+            names: Names::read(&root),
+            keep: &|_| true,
+        })
     }
 
     pub(super) fn with_asks<T>(&self, items: &[(&str, &[&str])], test: impl FnOnce(&Host<'_>) -> T) -> T {
@@ -198,7 +205,8 @@ fn patterns_and_options() {
     );
     let row = &scan.rows(table("file"))[2];
     assert_eq!(*row.get("uid"), Value::Int(i64::from(rustix::process::geteuid().as_raw())));
-    let states: Vec<_> = scan.rows(table("scope")).iter().map(|r| (r.get("item").as_str().unwrap(), r.get("state").as_str().unwrap())).collect();
+    let states: Vec<_> =
+        scan.rows(table("scope")).iter().map(|r| (r.get("item").as_str().unwrap(), r.get("state").as_str().unwrap())).collect();
     assert_eq!(
         states,
         [
@@ -253,7 +261,8 @@ fn secrets_stay_here() {
         ("config", &["/etc/shadow"]),
     ]));
     let rows = texts(&scan, "text");
-    let shadow = format!(r"root:$6$xxxx${}:1:0:99999:7:::\nd:*:1::::::\nl:!:1::::::\ne::1::::::\nold:xxxxxxxxxxxxx:1::::::\n", "x".repeat(86));
+    let shadow =
+        format!(r"root:$6$xxxx${}:1:0:99999:7:::\nd:*:1::::::\nl:!:1::::::\ne::1::::::\nold:xxxxxxxxxxxxx:1::::::\n", "x".repeat(86));
     assert_eq!(rows[0], format!(r#"text{{"path":"/etc/alias","content":"{shadow}"}}"#));
     assert_eq!(rows[1], r#"text{"path":"/etc/gshadow-","content":"g:xxxxxxxxxxxxx::\n"}"#);
     assert_eq!(rows[4], format!(r#"text{{"path":"/etc/shadow","content":"{shadow}"}}"#));

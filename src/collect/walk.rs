@@ -170,7 +170,9 @@ impl<'a> Walker<'a> {
             let path = join(&at.path, &name);
             match (&run.walk.wanted, kind) {
                 // A link to a folder is no folder here.
-                (Wanted::Name(pattern), Kind::Link | Kind::Other) if holds(pattern.is_match(&name), run) => run.found.paths.push(path.clone()),
+                (Wanted::Name(pattern), Kind::Link | Kind::Other) if holds(pattern.is_match(&name), run) => {
+                    run.found.paths.push(path.clone())
+                }
                 _ => {}
             }
             let enters = kind == Kind::Folder || kind == Kind::Link && run.walk.links;
@@ -339,13 +341,10 @@ mod tests {
             ("/bin//^s", &["/bin/sh"]),
             ("/etc/a.d//", &["/etc/a.d"]),
             ("depth=-1 /etc/a.d//", &["/etc/a.d", "/etc/a.d/b", "/etc/a.d/b/c"]),
-            ("^/etc/(a\\.d|other)$//\\.conf$", &[
-                "/etc/a.d/1.conf",
-                "/etc/a.d/folder.conf",
-                "/etc/a.d/link.conf",
-                "/etc/a.d/lost.conf",
-                "/etc/other/4.conf",
-            ]),
+            (
+                "^/etc/(a\\.d|other)$//\\.conf$",
+                &["/etc/a.d/1.conf", "/etc/a.d/folder.conf", "/etc/a.d/link.conf", "/etc/a.d/lost.conf", "/etc/other/4.conf"],
+            ),
             ("depth=-1 ///^(sh|status|5)", &["/net/far/5.conf", "/usr/bin/sh"]),
             ("depth=-1 local ///^(sh|status|5)", &["/usr/bin/sh"]),
             ("depth=-1 /proc//^status$", &["/proc/1/status"]),
@@ -366,7 +365,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let tree = tree();
         let closed = tree.path().join("etc/a.d/b");
-        fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
         let found = run(&tree, "depth=-1 /etc//^\\d");
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(found.problem.as_deref(), Some("/etc/a.d/b: permission denied"));
