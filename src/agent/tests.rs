@@ -38,7 +38,10 @@ fn answer(request: &Request<Incoming>, seen: usize) -> HttpResponse<Full<Bytes>>
     let (status, body) = match (request.method().as_str(), request.uri().path()) {
         ("POST", "/v1/enroll") => (201, json!({"endpoint": "web-1", "key": "k1"})),
         _ if header("authorization") != "Bearer k1" => (401, json!({"title": "not known", "detail": "the key is wrong"})),
-        ("GET", "/v1/collect") => (200, json!({"asks": {"file": ["/etc/shadow"], "future": ["x"]}, "pack": "p"})),
+        ("GET", "/v1/collect") => (
+            200,
+            json!({"asks": {"file": ["/etc/shadow", "depth=-1 xdev ///."], "systemd": ["ActiveState ^(a|b)\\.service$"], "process": [], "future": ["x"]}, "pack": "p"}),
+        ),
         ("PUT", "/v1/endpoints/web%2F1/scan") if seen < 3 => {
             retry = Some("0");
             (503, json!({"title": "busy", "detail": "try later"}))
@@ -88,7 +91,12 @@ async fn the_whole_way() {
     let enrolled = server.enroll("secret", "web-1", Some("web-1")).await.unwrap();
     assert_eq!(enrolled.key, "k1");
     let asks = server.fetch_asks().await.unwrap();
-    assert_eq!((asks.asks.len(), asks.pack.as_str()), (1, "p"));
+    assert_eq!((asks.asks.len(), asks.pack.as_str()), (3, "p"));
+    // Items are the collector's to read; what the table is unknown of is left out.
+    let of = |name: &str| asks.asks[&TableId::by_name(name).unwrap()].clone();
+    assert_eq!(of("file"), ["/etc/shadow", "depth=-1 xdev ///."]);
+    assert_eq!(of("systemd"), [r"ActiveState ^(a|b)\.service$"]);
+    assert_eq!(of("process"), [""; 0]);
     count.store(0, Ordering::SeqCst);
     let uploaded = server.upload("web/1", b"{}", Encoding::Zstd).await.unwrap();
     assert_eq!((uploaded.sequence, uploaded.changed, uploaded.tasks), (3, true, 1));

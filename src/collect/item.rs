@@ -24,7 +24,7 @@ pub(super) struct Item {
 pub(super) enum Target {
     Path(String),
     Glob(String),
-    Walk(Walk),
+    Walk(Box<Walk>),
 }
 
 #[derive(Debug)]
@@ -82,7 +82,7 @@ pub(super) fn parse(text: &str, limits: &Limits) -> Result<Item, String> {
     if rest.contains('\0') {
         return Err("not a plain path".into());
     }
-    let walk = |from, wanted| Target::Walk(Walk { from, wanted, depth, links, local, xdev });
+    let walk = |from, wanted| Target::Walk(Box::new(Walk { from, wanted, depth, links, local, xdev }));
     item.target = match rest.split_once("//") {
         Some((folder, name)) => {
             let from = if folder.starts_with('^') { From::Regex(Pattern::new(folder, limits)?) } else { From::Path(plain(folder)?) };
@@ -117,7 +117,7 @@ fn plain(path: &str) -> Result<String, String> {
 pub(super) struct Pattern {
     regex: Oval,
     /// Says of a folder whether anything below it can match. None for what only backtracking can match: every folder may.
-    reach: Option<(DFA, RefCell<Cache>)>,
+    reach: Option<Box<(DFA, RefCell<Cache>)>>,
     /// The folder that all matches lie in.
     pub(super) prefix: String,
 }
@@ -137,7 +137,7 @@ impl Pattern {
         let reach = DFA::builder().syntax(syntax).thompson(regex_automata::nfa::thompson::Config::new().utf8(false)).build(text).ok();
         let reach = reach.map(|dfa| {
             let cache = RefCell::new(dfa.create_cache());
-            (dfa, cache)
+            Box::new((dfa, cache))
         });
         Ok(Pattern { regex, reach, prefix: prefix(text) })
     }
@@ -148,7 +148,7 @@ impl Pattern {
 
     /// Whether something below a folder can match. Where that is not known, it can.
     pub(super) fn reaches(&self, folder: &str) -> bool {
-        let Some((dfa, cache)) = &self.reach else { return true };
+        let Some((dfa, cache)) = self.reach.as_deref() else { return true };
         let mut cache = cache.borrow_mut();
         let Ok(mut state) = dfa.start_state(&mut cache, &start::Config::new().anchored(Anchored::No)) else { return true };
         for byte in folder.trim_end_matches('/').bytes().chain([b'/']) {

@@ -169,7 +169,8 @@ fn only(asks: &Collect, limits: &Limits, far: bool) -> Collect {
 
 /// The tables of which more is asked than was looked at.
 fn without(asks: &Collect, looked: &Collect) -> BTreeSet<TableId> {
-    let is_new = |id: &TableId, items: &[String]| looked.get(id).is_none_or(|known| items.iter().any(|item| known.binary_search(item).is_err()));
+    let is_new =
+        |id: &TableId, items: &[String]| looked.get(id).is_none_or(|known| items.iter().any(|item| known.binary_search(item).is_err()));
     asks.iter().filter(|(id, items)| is_new(id, items)).map(|(id, _)| *id).collect()
 }
 

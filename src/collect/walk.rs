@@ -372,7 +372,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let tree = tree();
         let closed = tree.path().join("etc/a.d/b");
-        fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
         let found = run(&tree, "depth=-1 /etc//^\\d");
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(found.problem.as_deref(), Some("/etc/a.d/b: permission denied"));

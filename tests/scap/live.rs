@@ -154,7 +154,8 @@ fn report(ours: &Ours, theirs: &BTreeMap<String, String>, scan: &Scan) {
         }
         match reason(reads, scan) {
             Some(why) => say(&format!("{rule}: oscap {verdict}, here {own}: {why}")),
-            None => unexplained.push(format!("{rule}: oscap {verdict}, here {own} (reads {:?})", reads.iter().map(|t| t.name()).collect::<Vec<_>>())),
+            None => unexplained
+                .push(format!("{rule}: oscap {verdict}, here {own} (reads {:?})", reads.iter().map(|t| t.name()).collect::<Vec<_>>())),
         }
     }
     say(&format!("{same} of {} rules have one verdict: {counts:?}", theirs.len()));
