@@ -114,12 +114,12 @@ impl<'x> Scanner<'x> {
 
     /// The namespaces that are declared around the present place: `xmlns` attributes as written, the inner before the outer ones.
     fn namespaces(&self) -> Vec<(&'x str, &'x str)> {
-        let mut found: Vec<(&'x str, &'x str)> = Vec::new();
+        let (mut found, mut known) = (Vec::new(), std::collections::BTreeSet::new());
         for (_, attributes) in self.open.iter().rev() {
             let mut at = 0;
             while let Some((name, value, next)) = attribute(attributes, at) {
                 at = next;
-                if (name == "xmlns" || name.starts_with("xmlns:")) && !found.iter().any(|(known, _)| *known == name) {
+                if (name == "xmlns" || name.starts_with("xmlns:")) && known.insert(name) {
                     found.push((name, value));
                 }
             }

@@ -14,6 +14,9 @@ use crate::xml::scan::{ScanError, Scanner, Tag, Token, unescape};
 /// Entities, references, messages and values of variables: this many for each row that is allowed.
 const PARTS_PER_ROW: usize = 16;
 
+/// System characteristics in one document. A collection has two or three.
+const DOCUMENTS: usize = 64;
+
 impl<'x> SystemCharacteristics<'x> {
     /// All there are: one in a document of its own or in OVAL results, several in an ARF (the benchmark's OVAL, the platforms' OVAL).
     pub fn parse(text: &'x str, limits: &Limits) -> Result<Vec<SystemCharacteristics<'x>>, ScanError> {
@@ -27,6 +30,9 @@ impl<'x> SystemCharacteristics<'x> {
         loop {
             match parser.scanner.next()? {
                 Token::Open(tag) if tag.name == "oval_system_characteristics" => {
+                    if all.len() == DOCUMENTS {
+                        return parser.scanner.refuse(format!("over {DOCUMENTS} <oval_system_characteristics> in one document"));
+                    }
                     let from = parser.scanner.tag_position();
                     let namespaces = parser.scanner.namespaces_around(&tag);
                     let mut read = parser.characteristics(&tag)?;

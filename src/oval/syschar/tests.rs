@@ -124,6 +124,8 @@ fn what_cannot_be_read_is_told() {
     ] {
         assert_eq!(parse(&text).unwrap_err().to_string(), why);
     }
+    let often = format!("<a>{}</a>", "<oval_system_characteristics/>".repeat(65));
+    assert_eq!(parse(&often).unwrap_err().why, "over 64 <oval_system_characteristics> in one document");
     let limits = Limits { rows: 2, ..Limits::default() };
     assert_eq!(SystemCharacteristics::parse(DOCUMENT, &limits).unwrap_err().why, "more objects and items than are taken (limits.rows)");
     let many = document("", &format!("<a_item id='1'>{}</a_item>", "<b/>".repeat(40)));
