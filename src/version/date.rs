@@ -95,16 +95,23 @@ impl<'a> Date<'a> {
         (year.len() == 4 && month > 0 && day > 0).then_some(Date { year: number(year)?, month, day, time: Vec::new(), rest })
     }
 
-    /// Takes `T120000` and `T1200` from the rest; what is separated is read as numbers like any.
+    /// Takes `T120000`, `T12:00:00Z` and the like from the rest; other numbers stay there and compare alike.
     fn with_time(mut self) -> Date<'a> {
         if let [b'T' | b't', rest @ ..] = self.rest
             && self.time.is_empty()
+            && rest.first().is_some_and(u8::is_ascii_digit)
         {
-            let (digits, after) = split_digits(rest);
-            (self.time, self.rest) = match digits.len() {
-                4 | 6 => (pairs(digits), after),
-                _ => (Vec::new(), rest),
-            };
+            self.rest = rest;
+            while let (digits @ [_, ..], after) = split_digits(self.rest)
+                && digits.len() % 2 == 0
+                && self.time.len() < 3
+            {
+                self.time.extend(pairs(digits));
+                self.rest = match after {
+                    [b':' | b'-', next @ ..] if next.first().is_some_and(u8::is_ascii_digit) => next,
+                    after => after,
+                };
+            }
         }
         if let [b'Z' | b'z', rest @ ..] = self.rest {
             self.rest = rest;

@@ -76,11 +76,15 @@ impl<'a> Version<'a> {
         let text = text.split(|c| *c == b'+').next()?;
         let (first, mut rest) = split_digits(text);
         let mut numbers = vec![first];
+        // Dates may have more fields, and hyphens and colons between them.
+        let date = first.len() >= 4;
         let mut open = false;
-        while let [b'.', after @ ..] = rest {
-            let (number, after) = match after {
-                [b'x' | b'*', after @ ..] => (ANY, after),
-                after => split_digits(after),
+        while numbers.len() < if date { 9 } else { 4 } {
+            let (number, after) = match rest {
+                [b'.', b'x' | b'*', after @ ..] => (ANY, after),
+                [b'.', after @ ..] => split_digits(after),
+                [b'-' | b':', after @ ..] if date && !open => split_digits(after),
+                _ => break,
             };
             if number.is_empty() {
                 break;
@@ -90,20 +94,13 @@ impl<'a> Version<'a> {
             rest = after;
         }
         let mut version = Version { numbers, stability: code::RELEASE, stability_numbers: Vec::new(), dev: false };
-        // Dates are written with hyphens too: their fields are numbers like any.
-        while let [b'-', after @ ..] = rest
-            && after.first().is_some_and(u8::is_ascii_digit)
-            && version.numbers.iter().all(|n| *n != ANY)
-        {
-            let (number, after) = split_digits(after);
-            version.numbers.push(number);
-            rest = after;
-        }
         rest = version.read_stability(rest);
         if let Some(after) = without(rest, b".-").strip_prefix(b"dev") {
             (version.dev, rest) = (true, after);
         }
-        let whole = rest.is_empty() && !first.is_empty() && (version.dev || !open);
+        // Composer takes a separator after numbers after which nothing comes.
+        let bare = version.stability == code::RELEASE && !version.dev && matches!(rest, [b'.' | b'-' | b'_']);
+        let whole = (rest.is_empty() || bare) && !first.is_empty() && (version.dev || !open);
         whole.then_some(version)
     }
 
@@ -174,7 +171,7 @@ mod tests {
         for good in ["1", "v1.2.3.4", "1.0-beta1", "1.0.x-dev", "dev-feature/a", "1.0-RC1-dev", "2024.01.02"] {
             assert!(accepts(good), "{good}");
         }
-        for bad in ["", "a", "1.", "1.x", "dev-", "1.0-foo", "1.0 beta"] {
+        for bad in ["", "a", "1..", "1.2.3.4.5", "1.2-3", "1.x", "dev-", "1.0-foo", "1.0 beta"] {
             assert!(!accepts(bad), "{bad}");
         }
     }

@@ -95,11 +95,11 @@ pub fn compare_dependency(a: &str, b: &str, epoch_unknown: bool) -> Ordering {
 /// Whether a package of a modular stream and one that an advisory names may be compared at all: both are of the same stream of a module, or of none.
 /// A label is `name:stream` with whatever follows (`nodejs:20:9040020240301:rhel9`); the version and context of a build do not count.
 pub fn same_stream(a: Option<&str>, b: Option<&str>) -> bool {
-    let stream = |label: &str| {
-        let mut fields = label.splitn(3, ':').map(str::to_owned);
-        (fields.next().unwrap_or_default(), fields.next().unwrap_or_default())
-    };
-    a.filter(|l| !l.is_empty()).map(stream) == b.filter(|l| !l.is_empty()).map(stream)
+    fn stream(label: Option<&str>) -> Option<[Option<&str>; 2]> {
+        let mut fields = label.filter(|l| !l.is_empty())?.split(':');
+        Some([fields.next(), fields.next()])
+    }
+    stream(a) == stream(b)
 }
 
 /// A piece of a version or release, in ascending order: whatever else stands there only separates.
@@ -186,6 +186,34 @@ mod tests {
         }
         assert_eq!(compare("1.0", "1.0-1"), Ordering::Less);
         assert_eq!(compare("5.14.0-362.el9", "5.14.0-427.el9"), Ordering::Less);
+    }
+
+    #[test]
+    fn what_is_not_said_is_any() {
+        for (a, b, known, unknown) in [
+            ("1-1", "1", Ordering::Equal, Ordering::Equal),
+            ("1", "1-2", Ordering::Equal, Ordering::Equal),
+            ("1-1", "1-2", Ordering::Less, Ordering::Less),
+            ("1.1", "1-2", Ordering::Greater, Ordering::Greater),
+            ("1:1.0-1", "1.2-1", Ordering::Greater, Ordering::Less),
+            ("1.0-1", "2:1.0-1", Ordering::Less, Ordering::Equal),
+            ("1:1.0-1", "0:1.2-1", Ordering::Greater, Ordering::Greater),
+            ("0:1.0-1", "1.0", Ordering::Equal, Ordering::Equal),
+        ] {
+            assert_eq!(compare_dependency(a, b, false), known, "{a} {b}");
+            assert_eq!(compare_dependency(b, a, false), known.reverse(), "{b} {a}");
+            assert_eq!(compare_dependency(a, b, true), unknown, "{a} {b}, epochs unknown");
+        }
+        assert_eq!(compare("1", "1-2"), Ordering::Less);
+    }
+
+    #[test]
+    fn streams() {
+        let (build, stream) = (Some("nodejs:20:9040020240301:rhel9"), Some("nodejs:20"));
+        assert!(same_stream(build, stream) && same_stream(None, None) && same_stream(Some(""), None));
+        for (a, b) in [(stream, Some("nodejs:18")), (stream, Some("perl:20")), (stream, None), (None, build), (stream, Some("nodejs"))] {
+            assert!(!same_stream(a, b), "{a:?} {b:?}");
+        }
     }
 
     #[test]
