@@ -1,4 +1,5 @@
-//! The orders of versions held against the tools that define them, dpkg and rpm: every pair of two lists, and what is installed here.
+//! The orders of versions held against the tools that define them: dpkg and rpm here, over every pair of two lists, over what is installed, and over
+//! the versions of real feeds where `MUSTER_DATA` says where they are; those of languages in a file of their own.
 //!
 //! A tool that is not installed is skipped with a line on stderr, or fails if `MUSTER_REQUIRE_PEERS` is set.
 
@@ -9,6 +10,8 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use muster::version::Scheme;
+
+mod languages;
 
 const DPKG: &[&str] = &[
     "0",
@@ -229,8 +232,12 @@ fn rpm_orders_versions_as_we_do() {
     if !installed("rpm") {
         return;
     }
-    let asked = pairs(RPM);
-    let list = RPM.iter().map(|v| format!("\"{v}\"")).collect::<Vec<_>>().join(",");
+    rpm_agrees(RPM);
+}
+
+fn rpm_agrees(versions: &[&str]) {
+    let asked = pairs(versions);
+    let list = versions.iter().map(|v| format!("\"{v}\"")).collect::<Vec<_>>().join(",");
     // In one expression, with the pairs in the order of `pairs`. rpm expands macros first, and none of the versions has a percent sign.
     let script = format!("%{{lua: local v={{{list}}} for i=1,#v do for j=i,#v do print(rpm.vercmp(v[i],v[j]) .. \" \") end end}}");
     let Some(answer) = peer("rpm", &["--eval", &script], "") else { return };
@@ -238,4 +245,65 @@ fn rpm_orders_versions_as_we_do() {
     assert_eq!(theirs.len(), asked.len());
     let wrong: Vec<_> = asked.iter().zip(theirs).filter(|((a, b), theirs)| Scheme::Rpm.compare(a, b) != *theirs).collect();
     assert!(wrong.is_empty(), "rpm says otherwise: {wrong:?}");
+}
+
+/// Text of an archive's members in a feed's folder, if there is one.
+fn feed(name: &str, members: &[&str]) -> Option<String> {
+    let Some(data) = std::env::var_os("MUSTER_DATA") else {
+        skip_data(name);
+        return None;
+    };
+    let archive = std::path::Path::new(&data).join("feeds").join(name);
+    if !archive.exists() {
+        skip_data(name);
+        return None;
+    }
+    let archive = archive.display().to_string();
+    peer("tar", &[&["-xzOf", archive.as_str()][..], members].concat(), "")
+}
+
+#[expect(clippy::print_stderr, reason = "a skipped test says so")]
+fn skip_data(name: &str) {
+    eprintln!("skipped: MUSTER_DATA has no feeds/{name}");
+}
+
+/// Every few of the distinct ones, in our order.
+fn sample(scheme: Scheme, versions: impl Iterator<Item = String>, most: usize) -> Vec<String> {
+    let distinct: std::collections::BTreeSet<String> = versions.collect();
+    let step = distinct.len().div_ceil(most).max(1);
+    let mut out: Vec<String> = distinct.into_iter().step_by(step).collect();
+    out.sort_by(|a, b| scheme.compare(a, b));
+    out
+}
+
+#[test]
+fn dpkg_orders_the_versions_of_security_advisories_as_we_do() {
+    if !installed("dpkg") {
+        return;
+    }
+    let Some(lists) = feed("debian-dsa-dla.tar.gz", &["data/DSA/list", "data/DLA/list"]) else { return };
+    let fixed = lists.lines().filter_map(|line| line.trim().strip_prefix('[')?.split_once("] - ")?.1.split_whitespace().nth(1));
+    let fixed = fixed.filter(|v| v.starts_with(|c: char| c.is_ascii_digit())).map(str::to_owned);
+    let versions = sample(Scheme::Dpkg, fixed, 2000);
+    assert!(versions.len() > 1000, "{} versions", versions.len());
+    // Both orders are transitive, so neighbours say it all.
+    let lines: String = versions
+        .windows(2)
+        .map(|two| format!("{} {} {}\n", two[0], if Scheme::Dpkg.compare(&two[0], &two[1]).is_eq() { "eq" } else { "lt" }, two[1]))
+        .collect();
+    let compare = r#"while read -r a op b; do dpkg --compare-versions "$a" "$op" "$b" || echo "$a $op $b"; done"#;
+    assert_eq!(peer("sh", &["-c", compare], &lines).unwrap(), "", "dpkg denies these");
+}
+
+#[test]
+fn rpm_orders_the_versions_of_advisories_as_we_do() {
+    if !installed("rpm") {
+        return;
+    }
+    let Some(advisories) = feed("alma-osv.tar.gz", &[]) else { return };
+    let fixed = advisories.lines().filter_map(|line| line.trim().strip_prefix("\"fixed\": \"")?.split('"').next());
+    let versions = sample(Scheme::Rpm, fixed.map(str::to_owned), 1000);
+    assert!(versions.len() > 500, "{} versions", versions.len());
+    let versions: Vec<&str> = versions.iter().map(String::as_str).collect();
+    rpm_agrees(&versions);
 }

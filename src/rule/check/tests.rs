@@ -1,6 +1,7 @@
 use super::*;
 use crate::rule::ir::{Arith, Cmp, Quantifier};
 use crate::scan::table::TableId;
+use crate::version::Scheme;
 
 fn collects() -> Collect {
     let table = |name| TableId::by_name(name).unwrap();
@@ -68,6 +69,10 @@ fn modes_and_versions_are_constants() {
     assert_eq!(ir(r#"file["/a"].mode.atMost("0640")"#), Ir::Call(Func::AtMost, vec![mode.clone(), Ir::Int(0o640)]));
     assert_eq!(ir(r#"file["/a"].mode == mode("0600")"#), Ir::Compare(Cmp::Eq, Box::new(mode), Box::new(Ir::Int(0o600))));
     assert!(check(r#"package.exists(p, p.version.dpkg() < dpkg("3.0.15-1"))"#, &collects()).is_ok());
+    for scheme in Scheme::ALL {
+        let text = format!(r#"package.exists(p, p.version.{scheme}() < {scheme}("2024.1"))"#);
+        assert!(check(&text, &collects()).is_ok(), "{text}");
+    }
     assert!(check(r#"user.all(u, file[u.home].mode.atMost("0750"))"#, &collects()).is_err(), "no collect for file");
     assert!(check(r#"user.all(u, service[u.name].state == "running")"#, &collects()).is_ok(), "joins are allowed");
 }
