@@ -14,7 +14,7 @@ use super::{Root, collect_kept, collect_some, item, table};
 use crate::limits::Limits;
 use crate::oval::eval::{Evaluation, Prepared};
 use crate::oval::model::DefinitionId;
-use crate::oval::native::{Native, Question, Tables, still_asked};
+use crate::oval::native::{Native, ON_REQUEST, Question, Tables, still_asked};
 use crate::oval::truth::Compat;
 use crate::rule::Collect;
 use crate::scan::table::{Extent, TableId};
@@ -23,8 +23,6 @@ use crate::xccdf::judge::Judge;
 
 /// Variables lead to paths, which lead to variables. Content goes three steps; what goes on for longer stays unanswered.
 const ROUNDS: usize = 8;
-/// Tables that everybody reads whole, but that are collected only where somebody does.
-const ON_REQUEST: [&str; 2] = ["interface", "process"];
 
 /// Content of a profile, ready to be asked.
 pub struct Wanted {

@@ -119,7 +119,7 @@ impl Problem {
     }
 
     pub fn unsupported_encoding(found: &str) -> Problem {
-        Problem::new(Kind::UnsupportedEncoding, format!("`{found}` is not supported; send identity, gzip or zstd"))
+        Problem::new(Kind::UnsupportedEncoding, format!("`{found}` is not supported; send identity, gzip, bzip2 or zstd"))
             .header(ACCEPT_ENCODING, "identity, gzip, zstd")
     }
 

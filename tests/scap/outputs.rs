@@ -220,7 +220,17 @@ fn baseline() -> Baseline {
         let idents = vec![("https://ncp.nist.gov/cce".to_owned(), "CCE-1-2".to_owned())];
         let rule = RuleBody { idents, fixes: vec![fix.clone()], check, ..RuleBody::default() };
         let (id, empty) = (format!("xccdf_a.b_rule_{n}"), String::new);
-        Entry { id, parent: None, title: empty(), description: empty(), weight: 1.0, selected: true, platforms: vec![], rule: Some(rule) }
+        Entry {
+            id,
+            parent: None,
+            title: empty(),
+            description: empty(),
+            weight: 1.0,
+            published_weight: 1.0,
+            selected: true,
+            platforms: vec![],
+            rule: Some(rule),
+        }
     };
     let multi = Check::Document { instance: 0, negate: false, multi: true, reference: reference("") };
     Baseline {

@@ -61,7 +61,7 @@ pub async fn one(call: Call) -> Answer {
             let mut answer = brief(shard, rule);
             let more = json!({
                 "platforms": platforms, "rationale": meta.rationale, "remediation": meta.remediation, "fix": meta.fix, "when": meta.when,
-                "check": meta.check, "missing": meta.missing, "asks": meta.asks, "requirement": shard.pack.rule(rule).requirement,
+                "check": meta.check, "missing": meta.missing, "asks": meta.asks, "scap": meta.scap, "requirement": shard.pack.rule(rule).requirement,
             });
             if let (Some(answer), Value::Object(more)) = (answer.as_object_mut(), more) {
                 answer.extend(more);

@@ -47,6 +47,9 @@ use crate::scan::Row;
 use crate::scan::table::TableId;
 use resolved::{Resolved, Settings};
 
+/// Tables that everybody reads whole, but that are collected only where somebody asks for them.
+pub const ON_REQUEST: [&str; 2] = ["interface", "process"];
+
 /// How an object finds the rows of its table that may concern it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Select {

@@ -9,7 +9,7 @@ use crate::judge::Verdict;
 use crate::limits::Limits;
 use crate::oval::eval::{Place, Prepared};
 use crate::oval::model::{Body, Content, Criteria, DefinitionId, Node, ObjectId, StateId, TestId};
-use crate::oval::native::{Native, Plan, Select};
+use crate::oval::native::{Native, ON_REQUEST, Plan, Select};
 use crate::pack::compile::Compiler;
 use crate::pack::compile::lower::PlanFor;
 use crate::pack::wire::index;
@@ -271,6 +271,10 @@ impl Profile {
         let mut out = Collect::new();
         for (instance, definitions) in self.reached(std::iter::once(item)) {
             let Some((prepared, native)) = self.part(instance) else { continue };
+            // These are collected only where somebody asks for the table.
+            for table in native.tables(prepared, definitions.iter().copied()).into_iter().filter(|t| ON_REQUEST.contains(&t.name())) {
+                out.entry(table).or_default();
+            }
             for (table, items) in native.asks(prepared, definitions) {
                 out.entry(table).or_default().extend(items);
             }
