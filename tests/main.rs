@@ -4,6 +4,7 @@
 
 mod agent;
 mod cli;
+mod content;
 mod crash;
 mod disk;
 mod engines;
