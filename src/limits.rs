@@ -50,6 +50,20 @@ pub struct Limits {
     pub regex_steps: usize,
     /// Values that one OVAL variable may have; past them it is an error.
     pub variable_values: usize,
+    /// Bytes of one document of a feed after decompression.
+    pub feed_document_bytes: usize,
+    /// Bytes of a whole feed or archive after decompression; it is read as a stream.
+    pub feed_bytes: u64,
+    /// Documents in one archive.
+    pub feed_documents: usize,
+    /// Advisories of one feed.
+    pub feed_advisories: usize,
+    /// Affected products of one advisory.
+    pub feed_affected: usize,
+    /// Problems of one feed that are kept; further ones are counted.
+    pub feed_problems: usize,
+    /// Pairs of patch and superseding patch, direct and indirect.
+    pub supersedence: usize,
 }
 
 impl Default for Limits {
@@ -77,6 +91,13 @@ impl Default for Limits {
             xml_value_bytes: 4 << 20,
             regex_steps: 1_000_000,
             variable_values: 100_000,
+            feed_document_bytes: 256 << 20,
+            feed_bytes: 16 << 30,
+            feed_documents: 2_000_000,
+            feed_advisories: 2_000_000,
+            feed_affected: 500_000,
+            feed_problems: 10_000,
+            supersedence: 10_000_000,
         }
     }
 }
