@@ -7,6 +7,7 @@ mod cli;
 mod crash;
 mod disk;
 mod engines;
+mod feeds;
 mod generate;
 mod receiver;
 mod scap;

@@ -125,29 +125,29 @@ pub(crate) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    pub fn new(document: &str, limits: &'a Limits, sink: &'a mut dyn Sink) -> Reading<'a> {
+    pub(crate) fn new(document: &str, limits: &'a Limits, sink: &'a mut dyn Sink) -> Reading<'a> {
         Reading { document: document.into(), limits, sink }
     }
 
-    pub fn tell(&mut self, weight: Weight, code: &'static str, place: &str, message: impl Into<String>) {
+    pub(crate) fn tell(&mut self, weight: Weight, code: &'static str, place: &str, message: impl Into<String>) {
         let (document, message) = (self.document.clone(), message.into());
         self.sink.problem(Problem { document, place: place.into(), weight, code, message });
     }
 
-    pub fn refuse(&mut self, code: &'static str, place: &str, message: impl Into<String>) {
+    pub(crate) fn refuse(&mut self, code: &'static str, place: &str, message: impl Into<String>) {
         self.tell(Weight::Refused, code, place, message);
     }
 
-    pub fn leave_out(&mut self, code: &'static str, place: &str, message: impl Into<String>) {
+    pub(crate) fn leave_out(&mut self, code: &'static str, place: &str, message: impl Into<String>) {
         self.tell(Weight::Partial, code, place, message);
     }
 
-    pub fn note(&mut self, code: &'static str, place: &str, message: impl Into<String>) {
+    pub(crate) fn note(&mut self, code: &'static str, place: &str, message: impl Into<String>) {
         self.tell(Weight::Note, code, place, message);
     }
 
     /// Hands an advisory on, its lists settled and no longer than the limit.
-    pub fn emit(&mut self, mut advisory: Advisory) {
+    pub(crate) fn emit(&mut self, mut advisory: Advisory) {
         advisory.settle();
         let most = self.limits.feed_affected;
         if advisory.affected.len() > most {

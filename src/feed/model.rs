@@ -105,7 +105,7 @@ impl Advisory {
 }
 
 /// The vendor's word, and where it stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Severity {
     pub text: Box<str>,
     pub level: Option<Level>,

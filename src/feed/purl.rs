@@ -14,11 +14,11 @@ pub(crate) struct Purl {
 }
 
 impl Purl {
-    pub fn qualifier(&self, key: &str) -> &str {
+    pub(crate) fn qualifier(&self, key: &str) -> &str {
         self.qualifiers.get(key).map_or("", String::as_str)
     }
 
-    pub fn parse(text: &str) -> Result<Purl, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Purl, &'static str> {
         let rest = text.strip_prefix("pkg:").ok_or("it does not begin with pkg:")?.trim_start_matches('/');
         let rest = rest.split_once('#').map_or(rest, |(before, _)| before);
         let (rest, qualifiers) = rest.split_once('?').unwrap_or((rest, ""));
@@ -51,7 +51,7 @@ impl Purl {
         if needs && self.namespace.is_empty() {
             return Err("its type asks for a namespace");
         }
-        let never = matches!(self.kind.as_str(), "pypi" | "gem" | "cargo" | "nuget" | "cran" | "bitnami" | "conda" | "hackage" | "pub" | "mlflow" | "opam" | "julia");
+        let never = matches!(self.kind.as_str(), "pypi" | "oci" | "gem" | "cargo" | "nuget" | "cran" | "bitnami" | "conda" | "hackage" | "pub" | "mlflow" | "opam" | "julia");
         if never && !self.namespace.is_empty() {
             return Err("its type has no namespace");
         }

@@ -58,6 +58,12 @@ pub(crate) fn read(text: &str) -> Versions {
     }
 }
 
+/// A single version as a product tree names it.
+pub(crate) fn read_one(text: &str) -> Versions {
+    let bare = text.strip_prefix(['v', 'V']).filter(|v| Scheme::Windows.accepts(v)).unwrap_or(text);
+    Versions::exactly(Scheme::Windows.accepts(bare).then_some(Scheme::Windows), bare)
+}
+
 /// Operators with their versions. `None`: there is text that no operator explains.
 pub(crate) fn tokens(text: &str) -> Option<Vec<(Op, &str)>> {
     let mut out = Vec::new();

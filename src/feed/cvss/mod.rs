@@ -166,6 +166,11 @@ impl Vector {
         found.and_then(|(m, v)| v.or(m.default)).unwrap_or("")
     }
 
+    /// The value of a metric if the vector itself has it.
+    pub fn given(&self, name: &str) -> Option<&'static str> {
+        self.version.metrics().iter().zip(&self.values).find(|(m, _)| m.name == name).and_then(|(_, v)| *v)
+    }
+
     /// Whether any of these metrics is there with a value other than "not defined".
     fn says(&self, names: &[&str]) -> bool {
         names.iter().any(|name| !matches!(self.get(name), "X" | "ND" | ""))
