@@ -47,6 +47,11 @@ impl Closure {
         self.above.get(patch).map_or(&[], Vec::as_slice)
     }
 
+    /// Every patch that is replaced, with all that replace it; sorted.
+    pub fn patches(&self) -> impl Iterator<Item = (&str, &[Box<str>])> {
+        self.above.iter().map(|(patch, above)| (&**patch, above.as_slice()))
+    }
+
     pub fn pairs(&self) -> usize {
         self.above.values().map(Vec::len).sum()
     }

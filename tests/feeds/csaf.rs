@@ -13,7 +13,7 @@ use super::{data, read};
 const NOT_TESTED: [&str; 4] = ["6.1.11", "6.1.48", "6.1.60.2", "6.1.60.3"];
 
 /// Documents that their own list calls valid, and that fail a mandatory test: by their number, that test.
-const CONTRADICTORY: [(&str, &str); 15] = [
+const CONTRADICTORY: [(&str, &str); 16] = [
     // Two MD5 sums of one file.
     ("2_0-2021-6-2-08-02", "6.1.25"),
     ("2_0-2021-6-2-09-02", "6.1.25"),
@@ -31,8 +31,9 @@ const CONTRADICTORY: [(&str, &str); 15] = [
     ("2_1-2024-6-3-21-01-12", "6.1.1"),
     // Revision 6 is older than revision 5.
     ("2_1-2024-6-2-21-02", "6.1.14"),
-    // Withdrawn, without any note that is a description.
+    // Withdrawn or superseded, without any note that is a description.
     ("2_1-2024-6-2-39-02-01", "6.1.27.14"),
+    ("2_1-2024-6-2-39-03-01", "6.1.27.14"),
     // Two package URLs of one product with different versions.
     ("2_1-2024-6-2-42-02", "6.1.42"),
 ];

@@ -14,6 +14,7 @@ use std::path::Path;
 
 use muster::feed::{Batch, Sink};
 use muster::limits::Limits;
+use sha2::Digest;
 
 /// A file of the real data, or a line on stderr that says what was skipped.
 fn data(path: &str) -> Option<Vec<u8>> {
@@ -31,4 +32,12 @@ fn read(reader: Reader, file: &str, bytes: &[u8]) -> Batch {
     let mut batch = Batch::new(&limits);
     reader(file, bytes, &limits, &mut batch);
     batch
+}
+
+/// How many rows there are, and the SHA-256 of them, sorted, one a line.
+fn digest(rows: impl Iterator<Item = String>) -> (usize, String) {
+    let mut rows: Vec<String> = rows.collect();
+    rows.sort();
+    let sum = sha2::Sha256::digest(rows.join("\n"));
+    (rows.len(), sum.iter().map(|b| format!("{b:02x}")).collect())
 }
