@@ -215,7 +215,7 @@ fn requirement(mut fields: Fields<'_>, problems: &mut Problems<'_>) -> Option<Re
         problems.add(&minimum.span(), format!("`{}` is no version in the order of {}", minimum.get_ref(), scheme.name()));
     }
     if minimum.is_some() != scheme.is_some() {
-        problems.add(&fields.span.clone(), "`minimum` and `scheme` (dpkg, rpm, apk, semver, windows) go together");
+        problems.add(&fields.span.clone(), format!("`minimum` and `scheme` ({}) go together", Scheme::names()));
     }
     fields.done(problems);
     Some(Requirement { package: package?.into_inner(), minimum: scheme.zip(minimum.map(Spanned::into_inner)) })

@@ -4,7 +4,7 @@
 
 use std::cmp::Ordering;
 
-use super::{compare_digits, split_digits};
+use super::{compare_digits, key, split_digits};
 
 pub fn compare(a: &str, b: &str) -> Ordering {
     let (mut a, mut b) = (Tokens::of(a), Tokens::of(b));
@@ -27,6 +27,35 @@ pub fn accepts(version: &str) -> bool {
             _ => {}
         }
     }
+}
+
+/// Bytes that sort as `compare` does.
+pub fn write_key(version: &str, out: &mut Vec<u8>) {
+    let mut tokens = Tokens::of(version);
+    loop {
+        let token = tokens.next();
+        token.write(out);
+        if token.is_last() {
+            return;
+        }
+    }
+}
+
+/// The codes of tokens, in the order of their ranks.
+mod code {
+    pub(super) const BEFORE: u8 = 0;
+    pub(super) const INVALID: u8 = 4;
+    pub(super) const END: u8 = 5;
+    pub(super) const REVISION: u8 = 6;
+    pub(super) const HASH: u8 = 7;
+    pub(super) const SUFFIX_NUMBER: u8 = 8;
+    pub(super) const AFTER: u8 = 9;
+    pub(super) const LETTER: u8 = 14;
+    pub(super) const NUMBER: u8 = 40;
+    /// A field with two leading zeros or more, with one, with none.
+    pub(super) const FIELD_OF_ZEROS: u8 = 41;
+    pub(super) const FIELD_OF_ZERO: u8 = 42;
+    pub(super) const FIELD: u8 = 43;
 }
 
 const BEFORE: [&[u8]; 4] = [b"alpha", b"beta", b"pre", b"rc"];
@@ -83,15 +112,64 @@ impl Token<'_> {
             (x, y) => x.rank().cmp(&y.rank()),
         }
     }
+
+    fn write(self, out: &mut Vec<u8>) {
+        let coded = |first: u8, place: usize| first + u8::try_from(place).unwrap_or_default();
+        match self {
+            Token::Before(place) => out.push(coded(code::BEFORE, place)),
+            Token::Invalid(text) => {
+                out.push(code::INVALID);
+                key::text(out, text);
+            }
+            Token::End => out.push(code::END),
+            Token::Revision(digits) => {
+                out.push(code::REVISION);
+                key::number(out, 0, digits);
+            }
+            Token::Hash(text) => {
+                out.push(code::HASH);
+                key::text(out, text);
+            }
+            Token::SuffixNumber(digits) => {
+                out.push(code::SUFFIX_NUMBER);
+                key::number(out, 0, digits);
+            }
+            Token::After(place) => out.push(coded(code::AFTER, place)),
+            Token::Letter(letter) => out.push(code::LETTER + letter.saturating_sub(b'a')),
+            Token::Number(digits) => {
+                out.push(code::NUMBER);
+                key::number(out, 0, digits);
+            }
+            Token::Field(digits) => write_field(digits, out),
+        }
+    }
+}
+
+fn write_field(digits: &[u8], out: &mut Vec<u8>) {
+    match leading_zeros(digits) {
+        0 => key::number(out, code::FIELD, digits),
+        1 => {
+            out.push(code::FIELD_OF_ZERO);
+            key::number(out, 0, digits);
+        }
+        zeros => {
+            out.push(code::FIELD_OF_ZEROS);
+            let start = out.len();
+            key::integer(out, 0, u64::try_from(zeros).unwrap_or(u64::MAX));
+            // The more the less.
+            out[start..].iter_mut().for_each(|b| *b = !*b);
+            key::number(out, 0, digits);
+        }
+    }
 }
 
 /// The more leading zeros the less, and any less than none: `1.001` < `1.0` < `1.01` < `1.1`.
 fn compare_field(x: &[u8], y: &[u8]) -> Ordering {
-    let leading = |field: &[u8]| match field {
-        [b'0', rest @ ..] => 1 + rest.iter().take_while(|&&c| c == b'0').count(),
-        _ => 0,
-    };
-    leading(y).cmp(&leading(x)).then_with(|| compare_digits(x, y))
+    leading_zeros(y).cmp(&leading_zeros(x)).then_with(|| compare_digits(x, y))
+}
+
+fn leading_zeros(field: &[u8]) -> usize {
+    field.iter().take_while(|&&c| c == b'0').count()
 }
 
 /// What the last token was, as far as it decides what may follow.

@@ -2,13 +2,21 @@
 
 use std::cmp::Ordering;
 
-use super::{compare_digits, split_digits};
+use super::{compare_digits, key, split_digits};
 
 pub fn compare(a: &str, b: &str) -> Ordering {
     let (a, b) = (Parts::of(a), Parts::of(b));
     compare_digits(a.epoch, b.epoch)
         .then_with(|| compare_part(a.upstream, b.upstream))
         .then_with(|| compare_part(a.revision.unwrap_or_default(), b.revision.unwrap_or_default()))
+}
+
+/// Bytes that sort as `compare` does.
+pub fn write_key(version: &str, out: &mut Vec<u8>) {
+    let parts = Parts::of(version);
+    key::number(out, 0, parts.epoch);
+    write_part(parts.upstream, out);
+    write_part(parts.revision.unwrap_or_default(), out);
 }
 
 /// What `dpkg --validate-version` takes without a warning.
@@ -86,6 +94,51 @@ fn weight(c: Option<&u8>) -> i32 {
         Some(c) if c.is_ascii_digit() => 0,
         Some(c) if c.is_ascii_alphabetic() => i32::from(*c),
         Some(c) => i32::from(*c) + 256,
+    }
+}
+
+/// The codes of characters, in the order of their weights; the end and numbers are both of weight 0 and never stand at the same place.
+mod code {
+    use super::super::key::NUMBERS;
+
+    pub(super) const TILDE: u8 = 0;
+    pub(super) const END: u8 = 1;
+    pub(super) const NUMBER: u8 = 2;
+    pub(super) const LETTER: u8 = NUMBER + NUMBERS;
+    pub(super) const OTHER: u8 = LETTER + 2 * 26;
+    /// Before each byte that is not ASCII.
+    pub(super) const NOT_ASCII: u8 = u8::MAX;
+}
+
+fn write_part(mut part: &[u8], out: &mut Vec<u8>) {
+    loop {
+        while let [c, rest @ ..] = part
+            && !c.is_ascii_digit()
+        {
+            write_char(*c, out);
+            part = rest;
+        }
+        let digits;
+        (digits, part) = split_digits(part);
+        key::number(out, code::NUMBER, digits);
+        if part.is_empty() {
+            out.push(code::END);
+            return;
+        }
+    }
+}
+
+fn write_char(c: u8, out: &mut Vec<u8>) {
+    match c {
+        b'~' => out.push(code::TILDE),
+        b'A'..=b'Z' => out.push(code::LETTER + (c - b'A')),
+        b'a'..=b'z' => out.push(code::LETTER + 26 + (c - b'a')),
+        // The rest of ASCII without the digits and letters between.
+        0..b'0' => out.push(code::OTHER + c),
+        b':'..b'A' => out.push(code::OTHER + (c - 10)),
+        b'['..b'a' => out.push(code::OTHER + (c - 36)),
+        b'{'..=0x7f => out.push(code::OTHER + (c - 62)),
+        _ => out.extend_from_slice(&[code::NOT_ASCII, c]),
     }
 }
 

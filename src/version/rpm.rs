@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 
-use super::{compare_digits, split_digits};
+use super::{Parts, compare_digits, key, split_digits};
 
 /// A missing epoch is 0. A missing release sorts before every release, as in `rpm.vercmp`:
 /// were it equal to each of them, this would be no order (`1-1` = `1` = `1-2`).
 pub fn compare(a: &str, b: &str) -> Ordering {
     let (a, b) = (Parts::of(a), Parts::of(b));
-    a.compare_version(&b).then_with(|| match (a.release, b.release) {
+    compare_digits(a.epoch, b.epoch).then_with(|| compare_part(a.version, b.version)).then_with(|| match (a.release, b.release) {
         (Some(x), Some(y)) => compare_part(x, y),
         (x, y) => x.is_some().cmp(&y.is_some()),
     })
@@ -32,28 +32,74 @@ pub fn accepts(version: &str) -> bool {
     }
 }
 
-struct Parts<'a> {
-    epoch: &'a [u8],
-    version: &'a [u8],
-    release: Option<&'a [u8]>,
-}
-
-impl<'a> Parts<'a> {
-    fn of(text: &'a str) -> Parts<'a> {
-        let bytes = text.as_bytes();
-        let (epoch, rest) = match split_digits(bytes) {
-            (digits, [b':', rest @ ..]) => (digits, rest),
-            _ => (&bytes[..0], bytes),
-        };
-        match rest.iter().rposition(|&c| c == b'-') {
-            Some(at) => Parts { epoch, version: &rest[..at], release: Some(&rest[at + 1..]) },
-            None => Parts { epoch, version: rest, release: None },
+/// Bytes that sort as `compare` does.
+pub fn write_key(version: &str, out: &mut Vec<u8>) {
+    let parts = Parts::of(version);
+    key::number(out, 0, parts.epoch);
+    write_part(parts.version, out);
+    match parts.release {
+        None => out.push(code::END),
+        Some(release) => {
+            out.push(code::END_BEFORE_RELEASE);
+            write_part(release, out);
+            out.push(code::END);
         }
     }
+}
 
-    fn compare_version(&self, other: &Parts) -> Ordering {
-        compare_digits(self.epoch, other.epoch).then_with(|| compare_part(self.version, other.version))
+/// The codes of segments, in ascending order.
+mod code {
+    pub(super) const TILDE: u8 = 1;
+    pub(super) const END: u8 = 2;
+    pub(super) const END_BEFORE_RELEASE: u8 = 3;
+    pub(super) const CARET: u8 = 4;
+    pub(super) const LETTERS: u8 = 5;
+    pub(super) const NUMBER: u8 = LETTERS + 2 * 26;
+}
+
+fn write_part(mut part: &[u8], out: &mut Vec<u8>) {
+    loop {
+        let segment;
+        (segment, part) = next(part);
+        match segment {
+            Segment::Tilde => out.push(code::TILDE),
+            Segment::End => return,
+            Segment::Caret => out.push(code::CARET),
+            Segment::Letters(letters) => {
+                out.extend(letters.iter().map(|c| match c {
+                    b'A'..=b'Z' => code::LETTERS + (c - b'A'),
+                    _ => code::LETTERS + 26 + c.saturating_sub(b'a'),
+                }));
+                // Less than a further letter.
+                out.push(0);
+            }
+            Segment::Number(digits) => key::number(out, code::NUMBER, digits),
+        }
     }
+}
+
+/// As rpm compares what a package requires or an advisory names with what another provides: what is not said is any.
+///
+/// This is no order (`1-1` = `1` = `1-2`). rpm itself reads a missing epoch as 0; but rows and feeds that leave out epochs altogether do not mean 0,
+/// and `epoch_unknown` says that one of both is of that kind: then an epoch that only one of them has does not count.
+pub fn compare_dependency(a: &str, b: &str, epoch_unknown: bool) -> Ordering {
+    let (a, b) = (Parts::of(a), Parts::of(b));
+    let epochs =
+        if epoch_unknown && (a.epoch.is_empty() || b.epoch.is_empty()) { Ordering::Equal } else { compare_digits(a.epoch, b.epoch) };
+    epochs.then_with(|| compare_part(a.version, b.version)).then_with(|| match (a.release, b.release) {
+        (Some(x), Some(y)) => compare_part(x, y),
+        _ => Ordering::Equal,
+    })
+}
+
+/// Whether a package of a modular stream and one that an advisory names may be compared at all: both are of the same stream of a module, or of none.
+/// A label is `name:stream` with whatever follows (`nodejs:20:9040020240301:rhel9`); the version and context of a build do not count.
+pub fn same_stream(a: Option<&str>, b: Option<&str>) -> bool {
+    let stream = |label: &str| {
+        let mut fields = label.splitn(3, ':').map(str::to_owned);
+        (fields.next().unwrap_or_default(), fields.next().unwrap_or_default())
+    };
+    a.filter(|l| !l.is_empty()).map(stream) == b.filter(|l| !l.is_empty()).map(stream)
 }
 
 /// A piece of a version or release, in ascending order: whatever else stands there only separates.

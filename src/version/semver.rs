@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Dotted, compare_digits};
+use super::{Dotted, compare_digits, key};
 
 /// What follows the numbers and is no build metadata counts as a prerelease, with or without its hyphen,
 /// so that `1.2.3rc1`, which is no semantic version, still comes before `1.2.3`.
@@ -16,22 +16,61 @@ pub fn compare(a: &str, b: &str) -> Ordering {
 
 pub fn accepts(version: &str) -> bool {
     let version = version.strip_prefix('v').unwrap_or(version);
-    let (version, build) = match version.split_once('+') {
-        Some((version, build)) => (version, Some(build)),
-        None => (version, None),
+    let (core, suffix) = version.split_at_checked(version.find(['-', '+']).unwrap_or(version.len())).unwrap_or((version, ""));
+    core.split('.').count() <= 3 && core.split('.').all(is_number) && accepts_suffix(suffix, false)
+}
+
+/// A prerelease and build metadata, each with its sign. NuGet takes prereleases that are numbers with leading zeros.
+pub(super) fn accepts_suffix(suffix: &str, leading_zeros: bool) -> bool {
+    let (prerelease, build) = match suffix.split_once('+') {
+        Some((prerelease, build)) => (prerelease, Some(build)),
+        None => (suffix, None),
     };
-    let (core, prerelease) = match version.split_once('-') {
-        Some((core, prerelease)) => (core, Some(prerelease)),
-        None => (version, None),
-    };
-    let digits = |s: &str| s.bytes().all(|c| c.is_ascii_digit());
     let identifier = |s: &str| !s.is_empty() && s.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
-    // A number of semver has no leading zero.
-    let number = |s: &str| digits(s) && !s.is_empty() && (s == "0" || !s.starts_with('0'));
-    core.split('.').count() <= 3
-        && core.split('.').all(number)
-        && prerelease.is_none_or(|p| p.split('.').all(|s| identifier(s) && (!digits(s) || number(s))))
-        && build.is_none_or(|b| b.split('.').all(identifier))
+    let words = |p: &str| p.split('.').all(|s| identifier(s) && (leading_zeros || !s.bytes().all(|c| c.is_ascii_digit()) || is_number(s)));
+    (prerelease.is_empty() || prerelease.strip_prefix('-').is_some_and(words)) && build.is_none_or(|b| b.split('.').all(identifier))
+}
+
+/// A number of semver has no leading zero.
+fn is_number(s: &str) -> bool {
+    !s.is_empty() && s.bytes().all(|c| c.is_ascii_digit()) && (s == "0" || !s.starts_with('0'))
+}
+
+/// Bytes that sort as `compare` does.
+pub fn write_key(version: &str, out: &mut Vec<u8>) {
+    write(version, false, out);
+}
+
+/// The codes of what can stand at a place, in ascending order.
+mod code {
+    pub(super) const PRERELEASE: u8 = 0;
+    pub(super) const RELEASE: u8 = 1;
+    pub(super) const NUMBER: u8 = 2;
+    pub(super) const WORD: u8 = u8::MAX;
+}
+
+/// The key, with words of a prerelease in any case where `fold` says so.
+pub(super) fn write(version: &str, fold: bool, out: &mut Vec<u8>) {
+    let mut core = core(version);
+    core.write(out, code::NUMBER);
+    let Some(prerelease) = prerelease(core.rest) else {
+        out.push(code::RELEASE);
+        return;
+    };
+    out.push(code::PRERELEASE);
+    for identifier in prerelease.split(|&c| c == b'.') {
+        match (identifier, fold) {
+            ([_, ..], _) if identifier.iter().all(u8::is_ascii_digit) => key::number(out, code::NUMBER, identifier),
+            (word, false) => {
+                out.push(code::WORD);
+                key::text(out, word);
+            }
+            (word, true) => {
+                out.push(code::WORD);
+                key::folded_text(out, word);
+            }
+        }
+    }
 }
 
 fn core(version: &str) -> Dotted<'_> {
