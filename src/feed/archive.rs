@@ -262,7 +262,15 @@ mod tests {
     fn documents_of_a_tar_with_long_names() {
         let limits = Limits::default();
         let long = format!("{}.json\0", "d/".repeat(80));
-        let bytes = tar(&[("d/", b'5', b""), ("x.json", b'0', &[7; 700]), ("y.txt", b'0', b"no"), ("././@LongLink", b'L', long.as_bytes()), ("d/d", b'0', b"{}"), ("p", b'x', b"15 path=q.json\n"), ("r", b'0', b"[]")]);
+        let bytes = tar(&[
+            ("d/", b'5', b""),
+            ("x.json", b'0', &[7; 700]),
+            ("y.txt", b'0', b"no"),
+            ("././@LongLink", b'L', long.as_bytes()),
+            ("d/d", b'0', b"{}"),
+            ("p", b'x', b"15 path=q.json\n"),
+            ("r", b'0', b"[]"),
+        ]);
         let (seen, problems) = names(&bytes, &limits);
         assert_eq!(problems, Vec::<String>::new());
         assert_eq!(seen, [("a/x.json".to_owned(), 700), (format!("a/{}.json", "d/".repeat(80)), 2), ("a/q.json".into(), 2)]);

@@ -144,8 +144,7 @@ impl<'de> Visitor<'de> for Issues<'_, '_, '_> {
             if by_cve.len() >= reading.limits.feed_advisories && !by_cve.contains_key(id.as_str()) {
                 return Err(serde::de::Error::custom(format!("over {} advisories (limits.feed_advisories)", by_cve.len())));
             }
-            let advisory =
-                by_cve.entry(id.as_str().into()).or_insert_with(|| Advisory::new(Source::DebianTracker, "Debian", &id));
+            let advisory = by_cve.entry(id.as_str().into()).or_insert_with(|| Advisory::new(Source::DebianTracker, "Debian", &id));
             if advisory.summary.is_empty() {
                 advisory.summary = issue.description.as_str().into();
                 advisory.references = vec![format!("https://security-tracker.debian.org/tracker/{id}").into()];
@@ -166,7 +165,9 @@ fn track(reading: &mut Reading, advisory: &mut Advisory, place: &str, source: &s
     let mut entry = match (release.status.as_str(), release.fixed_version.as_deref()) {
         // What the tracker has not decided is no answer.
         ("undetermined", _) => return,
-        ("resolved", Some("0")) => Affected::new(package(codename, platform, source), Versions::all(Some(Scheme::Dpkg)), FixState::NotAffected),
+        ("resolved", Some("0")) => {
+            Affected::new(package(codename, platform, source), Versions::all(Some(Scheme::Dpkg)), FixState::NotAffected)
+        }
         ("resolved", Some(version)) => fixed(codename, platform, source, version),
         ("open", _) => {
             let ends = release.urgency == "end-of-life" || release.nodsa.is_some();

@@ -1,71 +1,48 @@
 //! What the name of an ecosystem means: `AlmaLinux:8` in; the platform, what kind of name its packages have, and how their versions compare out.
 //!
-//! The one table of it. A scheme that is not known is `None`: then only exact versions and ranges without bounds can be judged, and the reader says so.
+//! The orders are [`crate::version::ecosystem`]'s. One that is not known is `None`: then only exact versions and ranges without bounds can be judged, and the
+//! reader says so.
 
 use super::model::{PackageKind, Platform};
-use crate::version::Scheme;
+use crate::version::{Scheme, ecosystem};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ecosystem {
     pub platform: Option<Platform>,
     pub kind: PackageKind,
     pub scheme: Option<Scheme>,
-    /// A registry or distribution that is known here.
-    pub known: bool,
 }
 
-/// Name of OSV, os-release id, names of packages, scheme.
-const DISTRIBUTIONS: &[(&str, &str, PackageKind, Scheme)] = &[
-    ("AlmaLinux", "almalinux", PackageKind::Binary, Scheme::Rpm),
-    ("Alpaquita", "alpaquita", PackageKind::Source, Scheme::Apk),
-    ("Alpine", "alpine", PackageKind::Source, Scheme::Apk),
-    ("Azure Linux", "azurelinux", PackageKind::Either, Scheme::Rpm),
-    ("BellSoft Hardened Containers", "alpaquita", PackageKind::Source, Scheme::Apk),
-    ("Chainguard", "chainguard", PackageKind::Source, Scheme::Apk),
-    ("Debian", "debian", PackageKind::Source, Scheme::Dpkg),
-    ("Echo", "echo", PackageKind::Source, Scheme::Dpkg),
-    ("Mageia", "mageia", PackageKind::Source, Scheme::Rpm),
-    ("MinimOS", "minimos", PackageKind::Source, Scheme::Apk),
-    ("Photon OS", "photon", PackageKind::Either, Scheme::Rpm),
-    ("Red Hat", "rhel", PackageKind::Either, Scheme::Rpm),
-    ("Rocky Linux", "rocky", PackageKind::Source, Scheme::Rpm),
-    ("SUSE", "sles", PackageKind::Source, Scheme::Rpm),
-    ("Ubuntu", "ubuntu", PackageKind::Source, Scheme::Dpkg),
-    ("Wolfi", "wolfi", PackageKind::Source, Scheme::Apk),
-    ("openEuler", "openEuler", PackageKind::Either, Scheme::Rpm),
-    ("openSUSE", "opensuse", PackageKind::Source, Scheme::Rpm),
+/// Name of OSV, os-release id, what its names are the names of.
+const DISTRIBUTIONS: &[(&str, &str, PackageKind)] = &[
+    ("AlmaLinux", "almalinux", PackageKind::Binary),
+    ("Alpaquita", "alpaquita", PackageKind::Source),
+    ("Alpine", "alpine", PackageKind::Source),
+    ("Azure Linux", "azurelinux", PackageKind::Either),
+    ("BellSoft Hardened Containers", "alpaquita", PackageKind::Source),
+    ("Chainguard", "chainguard", PackageKind::Source),
+    ("Debian", "debian", PackageKind::Source),
+    ("Echo", "echo", PackageKind::Source),
+    ("Mageia", "mageia", PackageKind::Source),
+    ("MinimOS", "minimos", PackageKind::Source),
+    ("Photon OS", "photon", PackageKind::Either),
+    ("Red Hat", "rhel", PackageKind::Either),
+    ("Rocky Linux", "rocky", PackageKind::Source),
+    ("SUSE", "sles", PackageKind::Source),
+    ("Ubuntu", "ubuntu", PackageKind::Source),
+    ("Wolfi", "wolfi", PackageKind::Source),
+    ("openEuler", "openEuler", PackageKind::Either),
+    ("openSUSE", "opensuse", PackageKind::Source),
 ];
 
-/// Registries of languages: wherever the package is installed.
-const REGISTRIES: &[(&str, Option<Scheme>)] = &[
-    ("Bioconductor", None),
-    ("Bitnami", Some(Scheme::Semver)),
-    ("CRAN", None),
-    ("ConanCenter", None),
-    ("GHC", None),
-    ("GitHub Actions", Some(Scheme::Semver)),
-    ("Go", Some(Scheme::Semver)),
-    ("Hackage", None),
-    ("Hex", Some(Scheme::Semver)),
-    ("Julia", Some(Scheme::Semver)),
-    ("Maven", None),
-    ("NuGet", None),
-    ("Packagist", None),
-    ("Pub", Some(Scheme::Semver)),
-    ("PyPI", None),
-    ("RubyGems", None),
-    ("SwiftURL", Some(Scheme::Semver)),
-    ("crates.io", Some(Scheme::Semver)),
-    ("npm", Some(Scheme::Semver)),
-];
-
-pub fn of(ecosystem: &str) -> Ecosystem {
-    let (name, suffix) = ecosystem.split_once(':').unwrap_or((ecosystem, ""));
-    if let Some((_, id, kind, scheme)) = DISTRIBUTIONS.iter().find(|(n, ..)| *n == name) {
-        return Ecosystem { platform: Some(platform(name, id, suffix)), kind: *kind, scheme: Some(*scheme), known: true };
+pub fn of(name: &str) -> Ecosystem {
+    let scheme = ecosystem::of_ecosystem(name);
+    let (ecosystem, suffix) = name.split_once(':').unwrap_or((name, ""));
+    match DISTRIBUTIONS.iter().find(|(n, ..)| *n == ecosystem) {
+        Some((_, id, kind)) => Ecosystem { platform: Some(platform(ecosystem, id, suffix)), kind: *kind, scheme },
+        // A registry of a language: wherever the package is installed.
+        None => Ecosystem { platform: None, kind: PackageKind::Either, scheme },
     }
-    let registry = REGISTRIES.iter().find(|(n, _)| *n == name);
-    Ecosystem { platform: None, kind: PackageKind::Either, scheme: registry.and_then(|(_, s)| *s), known: registry.is_some() }
 }
 
 fn platform(name: &str, id: &str, suffix: &str) -> Platform {
@@ -90,7 +67,9 @@ fn platform(name: &str, id: &str, suffix: &str) -> Platform {
 fn suse(id: &str, pretty: &str) -> Platform {
     let words: Vec<&str> = pretty.split(' ').collect();
     let number = words.iter().find(|w| w.starts_with(|c: char| c.is_ascii_digit())).copied().unwrap_or("");
-    let pack = words.iter().find_map(|w| w.strip_prefix("SP").or_else(|| w.strip_prefix('p')).filter(|n| n.bytes().all(|b| b.is_ascii_digit()) && !n.is_empty()));
+    let pack = words.iter().find_map(|w| {
+        w.strip_prefix("SP").or_else(|| w.strip_prefix('p')).filter(|n| n.bytes().all(|b| b.is_ascii_digit()) && !n.is_empty())
+    });
     let version = match pack {
         Some(pack) => format!("{number}.{pack}"),
         None => number.to_owned(),
@@ -128,13 +107,13 @@ mod tests {
         ] {
             let found = of(ecosystem);
             assert_eq!(found.platform, Some(Platform::new(id, version, channel)), "{ecosystem}");
-            assert!(found.known && found.scheme.is_some());
+            assert!(found.scheme.is_some());
         }
     }
 
     #[test]
     fn registries_have_no_platform() {
-        assert_eq!(of("npm"), Ecosystem { platform: None, kind: PackageKind::Either, scheme: Some(Scheme::Semver), known: true });
-        assert!(!of("Nowhere:1").known);
+        assert_eq!(of("npm"), Ecosystem { platform: None, kind: PackageKind::Either, scheme: Some(Scheme::Semver) });
+        assert_eq!(of("Nowhere:1").scheme, None);
     }
 }

@@ -364,11 +364,12 @@ impl Range {
             Start::At(v) => scheme.compare(version, v).is_ge(),
             Start::After(v) => scheme.compare(version, v).is_gt(),
         };
-        started && match &self.end {
-            End::Open => true,
-            End::Before(v) => scheme.compare(version, v).is_lt(),
-            End::Through(v) => scheme.compare(version, v).is_le(),
-        }
+        started
+            && match &self.end {
+                End::Open => true,
+                End::Before(v) => scheme.compare(version, v).is_lt(),
+                End::Through(v) => scheme.compare(version, v).is_le(),
+            }
     }
 }
 
@@ -404,7 +405,9 @@ mod tests {
     #[test]
     fn a_platform_covers_its_minor_releases() {
         let alma = Platform::new("almalinux", "8", "");
-        for (release, covered) in [("almalinux:8", true), ("almalinux:8.10", true), ("almalinux:80", false), ("almalinux:9.8", false), ("rocky:8.1", false)] {
+        for (release, covered) in
+            [("almalinux:8", true), ("almalinux:8.10", true), ("almalinux:80", false), ("almalinux:9.8", false), ("rocky:8.1", false)]
+        {
             assert_eq!(alma.covers(release), covered, "{release}");
         }
         assert!(Platform::new("arch", "", "").covers("arch"));
@@ -415,11 +418,24 @@ mod tests {
     fn versions_are_ranges_and_names() {
         let versions = Versions {
             scheme: Some(Scheme::Dpkg),
-            ranges: vec![Range { start: Start::Open, end: End::Before("1.0~rc1".into()) }, Range { start: Start::At("2".into()), end: End::Through("2.5-1".into()) }],
+            ranges: vec![
+                Range { start: Start::Open, end: End::Before("1.0~rc1".into()) },
+                Range { start: Start::At("2".into()), end: End::Through("2.5-1".into()) },
+            ],
             exact: vec!["7".into()],
             text: "".into(),
         };
-        for (version, inside) in [("0.9", true), ("1.0~beta", true), ("1.0~rc1", false), ("1.0", false), ("2", true), ("2.5-1", true), ("2.5-1+b1", false), ("7", true), ("07", true)] {
+        for (version, inside) in [
+            ("0.9", true),
+            ("1.0~beta", true),
+            ("1.0~rc1", false),
+            ("1.0", false),
+            ("2", true),
+            ("2.5-1", true),
+            ("2.5-1+b1", false),
+            ("7", true),
+            ("07", true),
+        ] {
             assert_eq!(versions.contains(version), Some(inside), "{version}");
         }
         assert_eq!(Versions { scheme: None, ..versions.clone() }.contains("0.9"), None);

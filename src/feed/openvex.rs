@@ -35,6 +35,10 @@ fn document(reading: &mut Reading, root: &Value) {
             reading.refuse("openvex", &place, "a statement without a vulnerability");
             continue;
         }
+        let Some(state) = state(statement) else {
+            reading.leave_out("openvex", &place, format!("status `{}` is not known here", short(text(statement, "status"))));
+            continue;
+        };
         let advisory = by_id.entry(id).or_insert_with(|| Advisory::new(Source::OpenVex, author, id));
         advisory.aliases.extend(texts(vulnerability, "aliases").map(|(_, a)| a.into()));
         if advisory.summary.is_empty() {
@@ -47,12 +51,9 @@ fn document(reading: &mut Reading, root: &Value) {
         let times = [statement, root].map(|of| time::instant(text(of, "timestamp")));
         let first = times.iter().flatten().min();
         advisory.published = [advisory.published.as_ref(), first].into_iter().flatten().min().copied();
-        let last = [statement, root].into_iter().find_map(|of| time::instant(text(of, "last_updated"))).or(times.iter().flatten().max().copied());
+        let last =
+            [statement, root].into_iter().find_map(|of| time::instant(text(of, "last_updated"))).or(times.iter().flatten().max().copied());
         advisory.modified = advisory.modified.max(last);
-        let Some(state) = state(statement) else {
-            reading.leave_out("openvex", &place, format!("status `{}` is not known here", short(text(statement, "status"))));
-            continue;
-        };
         for (at, product) in list(statement, "products").iter().enumerate() {
             about(reading, advisory, statement, product, state, &format!("{place}/products/{at}"));
         }
@@ -141,7 +142,7 @@ mod tests {
         let mut batch = Batch::new(&limits);
         read("v.json", json.as_bytes(), &limits, &mut batch);
         let a = &batch.advisories[0];
-        assert_eq!((&*a.id, a.affected.len(), batch.advisories.len()), ("CVE-2024-1", 4, 2));
+        assert_eq!((&*a.id, a.affected.len(), batch.advisories.len()), ("CVE-2024-1", 4, 1));
         let Target::Package(p) = &a.affected[0].target else { panic!() };
         assert_eq!((p.kind, p.platform.clone()), (PackageKind::Source, Some(Platform::new("ubuntu", "20.04", ""))));
         assert_eq!(a.affected[0].versions.contains("5.0-6ubuntu1.1"), Some(true));

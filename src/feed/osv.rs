@@ -168,7 +168,7 @@ fn affected(reading: &mut Reading, out: &mut Advisory, product: &Product, place:
         return reading.note("osv", place, "names no package, only a repository");
     };
     let ecosystem = ecosystem::of(&name.ecosystem);
-    if !ecosystem.known {
+    if ecosystem.scheme.is_none() && !product.ranges.is_empty() {
         reading.note("ecosystem", place, format!("the order of versions of ecosystem `{}` is not known here", name.ecosystem));
     }
     grades(reading, out, &product.severity, place);
@@ -309,7 +309,10 @@ mod tests {
     #[test]
     fn events_become_intervals_whatever_their_order() {
         assert_eq!(ranges(r#"[{"introduced":"0"},{"fixed":"1.2.0"}]"#), ["[,1.2.0)"]);
-        assert_eq!(ranges(r#"[{"fixed":"10.0.0"},{"introduced":"9.0.0"},{"last_affected":"2.0.0"},{"introduced":"0"}]"#), ["[,2.0.0]", "[9.0.0,10.0.0)"]);
+        assert_eq!(
+            ranges(r#"[{"fixed":"10.0.0"},{"introduced":"9.0.0"},{"last_affected":"2.0.0"},{"introduced":"0"}]"#),
+            ["[,2.0.0]", "[9.0.0,10.0.0)"]
+        );
         assert_eq!(ranges(r#"[{"introduced":"1.0.0"},{"introduced":"1.1.0"},{"fixed":"2.0.0"},{"fixed":"3.0.0"}]"#), ["[1.0.0,2.0.0)"]);
         assert_eq!(ranges(r#"[{"introduced":"1.0.0"}]"#), ["[1.0.0,"]);
         assert_eq!(ranges(r#"[{"introduced":"1.0.0"},{"limit":"1.5.0"},{"fixed":"2.0.0"}]"#), ["[1.0.0,1.5.0)"]);

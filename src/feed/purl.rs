@@ -47,11 +47,17 @@ impl Purl {
         if self.name.is_empty() {
             return Err("it has no name");
         }
-        let needs = matches!(self.kind.as_str(), "maven" | "github" | "bitbucket" | "composer" | "huggingface" | "swift" | "vscode-extension" | "cpan");
+        let needs = matches!(
+            self.kind.as_str(),
+            "maven" | "github" | "bitbucket" | "composer" | "huggingface" | "swift" | "vscode-extension" | "cpan"
+        );
         if needs && self.namespace.is_empty() {
             return Err("its type asks for a namespace");
         }
-        let never = matches!(self.kind.as_str(), "pypi" | "oci" | "gem" | "cargo" | "nuget" | "cran" | "bitnami" | "conda" | "hackage" | "pub" | "mlflow" | "opam" | "julia");
+        let never = matches!(
+            self.kind.as_str(),
+            "pypi" | "oci" | "gem" | "cargo" | "nuget" | "cran" | "bitnami" | "conda" | "hackage" | "pub" | "mlflow" | "opam" | "julia"
+        );
         if never && !self.namespace.is_empty() {
             return Err("its type has no namespace");
         }
@@ -108,7 +114,20 @@ mod tests {
 
     #[test]
     fn what_is_none() {
-        for bad in ["", "pkg:", "pkg:rpm", "pkg:maven/@1.3.4", "pkg:1x/y", "pkg:deb/a?=b", "pkg:deb/a?b", "pkg:deb/a%2", "pkg:deb/a%ff", "pkg:maven/a@1", "pkg:pypi/a/b", "pkg:deb/a?k=1&k=2"] {
+        for bad in [
+            "",
+            "pkg:",
+            "pkg:rpm",
+            "pkg:maven/@1.3.4",
+            "pkg:1x/y",
+            "pkg:deb/a?=b",
+            "pkg:deb/a?b",
+            "pkg:deb/a%2",
+            "pkg:deb/a%ff",
+            "pkg:maven/a@1",
+            "pkg:pypi/a/b",
+            "pkg:deb/a?k=1&k=2",
+        ] {
             assert!(Purl::parse(bad).is_err(), "{bad}");
         }
     }

@@ -10,12 +10,18 @@ pub fn platform(cpe: &str) -> Platform {
         None => cpe.strip_prefix("cpe:/").unwrap_or(cpe).split(':').collect(),
     };
     let [product, version] = [2, 3].map(|at| parts.get(at).copied().unwrap_or(""));
-    let os = matches!(product, "enterprise_linux" | "enterprise_linux_eus" | "rhel_eus" | "rhel_aus" | "rhel_e4s" | "rhel_els" | "rhel_tus" | "rhel_eus_long_life");
+    let os = matches!(
+        product,
+        "enterprise_linux" | "enterprise_linux_eus" | "rhel_eus" | "rhel_aus" | "rhel_e4s" | "rhel_els" | "rhel_tus" | "rhel_eus_long_life"
+    );
     let (id, release) = match product {
         _ if os => ("rhel", version),
         "fedora" => ("fedora", version),
         // `openshift:4.12::el8`: the edition says for which release it is built.
-        _ => ("rhel", parts.iter().skip(4).find_map(|p| p.strip_prefix("el")).filter(|v| v.starts_with(|c: char| c.is_ascii_digit())).unwrap_or("")),
+        _ => (
+            "rhel",
+            parts.iter().skip(4).find_map(|p| p.strip_prefix("el")).filter(|v| v.starts_with(|c: char| c.is_ascii_digit())).unwrap_or(""),
+        ),
     };
     Platform::new(id, release.trim_end_matches(".*"), cpe)
 }
@@ -43,7 +49,11 @@ impl Nevra {
     /// Of a `pkg:rpm/...`: the epoch stands in a qualifier.
     pub(super) fn of_purl(purl: &Purl) -> Nevra {
         let epoch = purl.qualifier("epoch");
-        let evr = if epoch.is_empty() || purl.version.contains(':') || purl.version.is_empty() { purl.version.clone() } else { format!("{epoch}:{}", purl.version) };
+        let evr = if epoch.is_empty() || purl.version.contains(':') || purl.version.is_empty() {
+            purl.version.clone()
+        } else {
+            format!("{epoch}:{}", purl.version)
+        };
         Nevra { name: purl.name.clone(), evr, arch: purl.qualifier("arch").into() }
     }
 }

@@ -15,7 +15,11 @@ pub(crate) fn instant(text: &str) -> Option<Timestamp> {
     }
     let with_zone = format!("{text}Z");
     // `2024-01-02T03:04:05` of some vendors, and `...+0000` of EPSS.
-    with_zone.parse().ok().or_else(|| text.strip_suffix("+0000").and_then(|t| format!("{t}Z").parse().ok())).or_else(|| text.parse().ok().and_then(midnight))
+    with_zone
+        .parse()
+        .ok()
+        .or_else(|| text.strip_suffix("+0000").and_then(|t| format!("{t}Z").parse().ok()))
+        .or_else(|| text.parse().ok().and_then(midnight))
 }
 
 /// `20170314`

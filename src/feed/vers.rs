@@ -3,7 +3,7 @@
 //! Text in, [`Versions`] out. What is not understood is kept as a text that is shown and never judged.
 
 use super::model::{End, Range, Start, Versions};
-use crate::version::Scheme;
+use crate::version::{Scheme, ecosystem};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
@@ -17,14 +17,7 @@ pub(crate) enum Op {
 
 /// The order that a type of a `vers:` or of a package URL stands for.
 pub(crate) fn scheme(kind: &str) -> Option<Scheme> {
-    match kind {
-        "deb" => Some(Scheme::Dpkg),
-        "rpm" => Some(Scheme::Rpm),
-        "apk" | "alpine" | "alpm" => (kind != "alpm").then_some(Scheme::Apk),
-        "npm" | "semver" | "cargo" | "golang" | "hex" | "swift" | "pub" | "github" => Some(Scheme::Semver),
-        "intdot" => Some(Scheme::Windows),
-        _ => None,
-    }
+    if kind == "intdot" { Some(Scheme::Dotted) } else { ecosystem::of_purl(kind) }
 }
 
 /// The type and the constraints of a `vers:`; `None`: it is none.
@@ -44,9 +37,10 @@ pub(crate) fn read(text: &str) -> Versions {
     let Some(constraints) = tokens(rest) else { return Versions { text: text.into(), ..Versions::default() } };
     // Numbers with dots, whatever letter stands before them, have one order only.
     let plain = |v: &str| Scheme::Windows.accepts(v);
-    let numbers: Vec<(Op, &str)> = constraints.iter().map(|(op, v)| (*op, v.strip_prefix(['v', 'V']).filter(|v| plain(v)).unwrap_or(v))).collect();
-    let scheme = scheme(kind).or_else(|| numbers.iter().all(|(_, v)| plain(v)).then_some(Scheme::Windows));
-    let constraints = if scheme == Some(Scheme::Windows) { numbers } else { constraints };
+    let numbers: Vec<(Op, &str)> =
+        constraints.iter().map(|(op, v)| (*op, v.strip_prefix(['v', 'V']).filter(|v| plain(v)).unwrap_or(v))).collect();
+    let scheme = scheme(kind).or_else(|| numbers.iter().all(|(_, v)| plain(v)).then_some(Scheme::Dotted));
+    let constraints = if scheme == Some(Scheme::Dotted) { numbers } else { constraints };
     match ranges(&constraints) {
         Some((ranges, mut exact)) => {
             exact.sort();
@@ -61,7 +55,7 @@ pub(crate) fn read(text: &str) -> Versions {
 /// A single version as a product tree names it.
 pub(crate) fn read_one(text: &str) -> Versions {
     let bare = text.strip_prefix(['v', 'V']).filter(|v| Scheme::Windows.accepts(v)).unwrap_or(text);
-    Versions::exactly(Scheme::Windows.accepts(bare).then_some(Scheme::Windows), bare)
+    Versions::exactly(Scheme::Windows.accepts(bare).then_some(Scheme::Dotted), bare)
 }
 
 /// Operators with their versions. `None`: there is text that no operator explains.
@@ -166,9 +160,10 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_not_judged() {
-        for text in ["prior to 4.2", "< V9 Update 2", "<=the_first_5_digits_of_serial_number_24031", "<", "", "<1.0|<2.0", "vers:unheard/>=a|<b"] {
+        let odd = ["prior to 4.2", "< V9 Update 2", "<=the_first_5_digits_of_serial_number_24031", "<", "<1.0|<2.0", "vers:unheard/>=a|<b"];
+        for text in odd {
             let versions = read(text);
-            assert_eq!((versions.contains("1"), versions.text.is_empty()), (None, text.is_empty() && versions.text.is_empty()), "{text}");
+            assert_eq!((versions.contains("1"), &*versions.text), (None, text), "{text}");
         }
     }
 }

@@ -67,7 +67,9 @@ fn oasis_documents_are_parsed_or_refused_for_the_stated_reason() {
     for (folder, cases) in cases(&bytes) {
         for case in cases["tests"].as_array().unwrap() {
             let id = case["id"].as_str().unwrap();
-            for (kind, document) in ["failures", "valid"].iter().flat_map(|k| case[k].as_array().into_iter().flatten().map(move |d| (*k, d))) {
+            for (kind, document) in
+                ["failures", "valid"].iter().flat_map(|k| case[k].as_array().into_iter().flatten().map(move |d| (*k, d)))
+            {
                 let name = format!("oasis/{folder}{}", document["name"].as_str().unwrap());
                 let codes = refused.get(&*name).cloned().unwrap_or_default();
                 let known = CONTRADICTORY.iter().find(|(number, _)| name.ends_with(&format!("{number}.json")));

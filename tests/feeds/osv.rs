@@ -28,7 +28,10 @@ fn all_of_almalinux() {
 fn an_archive_of_a_registry() {
     let mut zip = zip_writer();
     for (name, text) in [
-        ("GHSA-1.json", r#"{"id":"GHSA-1","aliases":["CVE-2024-1"],"affected":[{"package":{"ecosystem":"npm","name":"left"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"},{"last_affected":"1.2.3"}]}],"versions":["0.9.0"]}]}"#),
+        (
+            "GHSA-1.json",
+            r#"{"id":"GHSA-1","aliases":["CVE-2024-1"],"affected":[{"package":{"ecosystem":"npm","name":"left"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"},{"last_affected":"1.2.3"}]}],"versions":["0.9.0"]}]}"#,
+        ),
         ("bad.json", "{"),
         ("README.md", "not read"),
     ] {
@@ -56,9 +59,9 @@ fn zip_writer() -> Zip {
 
 impl Zip {
     fn add(&mut self, name: &str, bytes: &[u8]) {
-        let crc = !bytes.iter().fold(!0u32, |crc, b| {
-            (0..8).fold(crc ^ u32::from(*b), |c, _| if c & 1 == 1 { (c >> 1) ^ 0xedb8_8320 } else { c >> 1 })
-        });
+        let crc = !bytes
+            .iter()
+            .fold(!0u32, |crc, b| (0..8).fold(crc ^ u32::from(*b), |c, _| if c & 1 == 1 { (c >> 1) ^ 0xedb8_8320 } else { c >> 1 }));
         let size = u32::try_from(bytes.len()).unwrap();
         let mut common = Vec::new();
         for half in [20u16, 0, 0, 0, 0] {

@@ -106,7 +106,10 @@ fn refer<'v>(value: &'v Value, place: &str, under: &str, products: &mut Vec<Refe
             for (key, field) in fields {
                 let inner = pointer(place, key);
                 match (key.as_str(), field.as_str()) {
-                    ("product_reference" | "relates_to_product_reference" | "beginning_product_reference" | "next_product_reference", Some(id)) => {
+                    (
+                        "product_reference" | "relates_to_product_reference" | "beginning_product_reference" | "next_product_reference",
+                        Some(id),
+                    ) => {
                         products.push((inner, id));
                     }
                     // The lists of a product status have other names than it.

@@ -66,7 +66,8 @@ fn advisory(reading: &mut Reading, document: &Document) -> Advisory {
     let mut entries = Entries::default();
     for (place, vulnerability) in document.vulnerabilities() {
         let ids = list(vulnerability, "ids").iter().map(|id| text(id, "text"));
-        let names: Vec<Box<str>> = std::iter::once(text(vulnerability, "cve")).chain(ids).filter(|n| !n.is_empty()).map(Into::into).collect();
+        let names: Vec<Box<str>> =
+            std::iter::once(text(vulnerability, "cve")).chain(ids).filter(|n| !n.is_empty()).map(Into::into).collect();
         let about = names.first().cloned().unwrap_or_else(|| text(vulnerability, "title").into());
         out.aliases.extend(names);
         scores(reading, &mut out, vulnerability, &about, &place);
@@ -126,7 +127,11 @@ impl Entries {
                 Target::Product(product) => std::mem::take(&mut product.arches),
                 Target::Windows(_) => Vec::new(),
             };
-            joined.entry((statement, about.into_iter().collect())).or_default().extend(if arches.is_empty() { vec!["".into()] } else { arches });
+            joined.entry((statement, about.into_iter().collect())).or_default().extend(if arches.is_empty() {
+                vec!["".into()]
+            } else {
+                arches
+            });
         }
         let whole = |((statement, about), arches): ((Statement, Vec<Box<str>>), BTreeSet<Box<str>>)| {
             let Statement { mut target, versions, state, fixes, severity, reason } = statement;
@@ -195,7 +200,9 @@ fn statements(document: &Document, resolver: &product::Resolver, vulnerability: 
             let impact = threats.get(id).into_iter().flatten().find(|t| text(t, "category") == "impact").map_or("", |t| text(t, "details"));
             let reason = match state {
                 FixState::NotAffected => flags.get(id).and_then(|f| f.first()).map_or(impact, |f| text(f, "label")),
-                FixState::WillNotFix | FixState::NoFix => ["no_fix_planned", "none_available", "fix_planned"].iter().find_map(|c| of(c)).map_or("", |r| text(r, "details")),
+                FixState::WillNotFix | FixState::NoFix => {
+                    ["no_fix_planned", "none_available", "fix_planned"].iter().find_map(|c| of(c)).map_or("", |r| text(r, "details"))
+                }
                 _ => "",
             };
             let severity = if state == FixState::NotAffected { None } else { Severity::of(impact).filter(|s| s.level.is_some()) };
@@ -219,7 +226,12 @@ fn by_product<'v>(document: &Document<'v>, items: &'v [Value]) -> BTreeMap<&'v s
 
 fn fix(remediation: &Value) -> Fix {
     let restart = remediation.get("restart_required").map(|r| text(r, "category"));
-    Fix { kind: text(remediation, "category").into(), url: text(remediation, "url").into(), restart: restart.and_then(restart_of), ..Fix::default() }
+    Fix {
+        kind: text(remediation, "category").into(),
+        url: text(remediation, "url").into(),
+        restart: restart.and_then(restart_of),
+        ..Fix::default()
+    }
 }
 
 fn restart_of(category: &str) -> Option<Restart> {

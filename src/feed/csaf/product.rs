@@ -132,7 +132,13 @@ fn rpm(nevra: &Nevra, platform: Platform, module: Option<Module>) -> Resolved {
         ecosystem: "Red Hat".into(),
         platform: Some(platform),
         // A name without an architecture is that of a component, which is a source package.
-        kind: if source { PackageKind::Source } else if nevra.arch.is_empty() { PackageKind::Either } else { PackageKind::Binary },
+        kind: if source {
+            PackageKind::Source
+        } else if nevra.arch.is_empty() {
+            PackageKind::Either
+        } else {
+            PackageKind::Binary
+        },
         name: nevra.name.as_str().into(),
         arches: if source || nevra.arch.is_empty() { Vec::new() } else { vec![nevra.arch.as_str().into()] },
         module,
@@ -176,8 +182,12 @@ fn of_purl(purl: &Purl) -> Resolved {
     let distro = purl.qualifier("distro");
     let platform = match (purl.kind.as_str(), purl.namespace.as_str()) {
         // Without a release that is known it is any release of the distribution.
-        ("deb", "ubuntu") => Some(ubuntu::platform(distro).unwrap_or_else(|| Platform::new("ubuntu", distro.trim_start_matches("ubuntu-"), ""))),
-        ("deb", "debian") => Some(debian::platform(distro).unwrap_or_else(|| Platform::new("debian", distro.trim_start_matches("debian-"), ""))),
+        ("deb", "ubuntu") => {
+            Some(ubuntu::platform(distro).unwrap_or_else(|| Platform::new("ubuntu", distro.trim_start_matches("ubuntu-"), "")))
+        }
+        ("deb", "debian") => {
+            Some(debian::platform(distro).unwrap_or_else(|| Platform::new("debian", distro.trim_start_matches("debian-"), "")))
+        }
         ("apk" | "deb", namespace) => Some(Platform::new(namespace, distro.rsplit('-').next().unwrap_or("").trim_start_matches('v'), "")),
         _ => None,
     };
@@ -195,7 +205,13 @@ fn of_purl(purl: &Purl) -> Resolved {
     let target = Target::Package(Package {
         ecosystem: Arc::from(ecosystem),
         platform,
-        kind: if source { PackageKind::Source } else if arch.is_empty() { PackageKind::Either } else { PackageKind::Binary },
+        kind: if source {
+            PackageKind::Source
+        } else if arch.is_empty() {
+            PackageKind::Either
+        } else {
+            PackageKind::Binary
+        },
         name: name.into(),
         arches: if source || arch.is_empty() { Vec::new() } else { vec![arch.into()] },
         module: None,

@@ -35,34 +35,38 @@ fn impact(v: &Vector, with_requirements: bool) -> f64 {
     if with_requirements { impact.min(10.0) } else { impact }
 }
 
-fn base_of(v: &Vector, impact: f64) -> Tenths {
+/// To one decimal, halves up. Not yet [`Tenths`]: with low requirements the adjusted base is below 0, and what is computed from it counts on that.
+fn rounded(score: f64) -> f64 {
+    (score * 10.0 + 0.5 + 1e-8).floor() / 10.0
+}
+
+fn base_of(v: &Vector, impact: f64) -> f64 {
     let exploitability = 20.0
         * weight(v, "AV", &[("L", 0.395), ("A", 0.646), ("N", 1.0)])
         * weight(v, "AC", &[("H", 0.35), ("M", 0.61), ("L", 0.71)])
         * weight(v, "Au", &[("M", 0.45), ("S", 0.56), ("N", 0.704)]);
     let f = if impact == 0.0 { 0.0 } else { 1.176 };
-    Tenths::nearest((0.6 * impact + 0.4 * exploitability - 1.5) * f)
+    rounded((0.6 * impact + 0.4 * exploitability - 1.5) * f)
 }
 
-fn temporal_of(v: &Vector, base: Tenths) -> Tenths {
-    Tenths::nearest(
-        base.float()
-            * weight(v, "E", &[("U", 0.85), ("POC", 0.9), ("F", 0.95)])
+fn temporal_of(v: &Vector, base: f64) -> f64 {
+    rounded(
+        base * weight(v, "E", &[("U", 0.85), ("POC", 0.9), ("F", 0.95)])
             * weight(v, "RL", &[("OF", 0.87), ("TF", 0.9), ("W", 0.95)])
             * weight(v, "RC", &[("UC", 0.9), ("UR", 0.95)]),
     )
 }
 
 pub(super) fn base(v: &Vector) -> Tenths {
-    base_of(v, impact(v, false))
+    Tenths::nearest(base_of(v, impact(v, false)))
 }
 
 pub(super) fn temporal(v: &Vector) -> Tenths {
-    temporal_of(v, base(v))
+    Tenths::nearest(temporal_of(v, base_of(v, impact(v, false))))
 }
 
 pub(super) fn environmental(v: &Vector) -> Tenths {
-    let adjusted = temporal_of(v, base_of(v, impact(v, true))).float();
+    let adjusted = temporal_of(v, base_of(v, impact(v, true)));
     let damage = weight(v, "CDP", &[("N", 0.0), ("L", 0.1), ("LM", 0.3), ("MH", 0.4), ("H", 0.5), ("ND", 0.0)]);
     let spread = weight(v, "TD", &[("N", 0.0), ("L", 0.25), ("M", 0.75)]);
     Tenths::nearest((adjusted + (10.0 - adjusted) * damage) * spread)

@@ -134,7 +134,8 @@ fn from_xml(reading: &Reading, bytes: &[u8]) -> Result<Document, Failure> {
     if root.tag_name().name() != "cvrfdoc" {
         return Err(("xml", format!("the root is <{}>, not <cvrfdoc>", root.tag_name().name())));
     }
-    let named = |node: roxmltree::Node, name: &str| node.descendants().filter(|n| n.tag_name().name() == name).map(|n| n.id()).collect::<Vec<_>>();
+    let named =
+        |node: roxmltree::Node, name: &str| node.descendants().filter(|n| n.tag_name().name() == name).map(|n| n.id()).collect::<Vec<_>>();
     let full_product_name = named(root, "FullProductName")
         .into_iter()
         .filter_map(|id| tree.get_node(id))
@@ -189,7 +190,8 @@ fn vulnerability_of_xml(node: roxmltree::Node) -> Vulnerability {
 }
 
 fn advisories(reading: &mut Reading, document: &Document) {
-    let names: BTreeMap<&str, Arc<str>> = document.product_tree.full_product_name.iter().map(|p| (&*p.id, Arc::from(p.value.trim()))).collect();
+    let names: BTreeMap<&str, Arc<str>> =
+        document.product_tree.full_product_name.iter().map(|p| (&*p.id, Arc::from(p.value.trim()))).collect();
     for (at, vulnerability) in document.vulnerability.iter().enumerate() {
         let place = format!("/Vulnerability/{at}");
         if vulnerability.cve.is_empty() {

@@ -28,7 +28,9 @@ struct Gathered {
 pub fn read(file: &str, bytes: &[u8], limits: &Limits, sink: &mut dyn Sink) {
     let mut by_id: BTreeMap<Arc<str>, Gathered> = BTreeMap::new();
     let mut pool = BTreeSet::new();
-    archive::each(file, bytes, limits, sink, &|name| name.ends_with(".csv"), &mut |reading, input| rows(reading, input, &mut by_id, &mut pool));
+    archive::each(file, bytes, limits, sink, &|name| name.ends_with(".csv"), &mut |reading, input| {
+        rows(reading, input, &mut by_id, &mut pool)
+    });
     let mut reading = Reading::new(file, limits, sink);
     for (id, gathered) in by_id {
         let advisory = advisory(&mut reading, &id, gathered);
@@ -112,7 +114,11 @@ fn advisory(reading: &mut Reading, id: &str, gathered: Gathered) -> Advisory {
         let mut entry = Affected::new(target, Versions::all(None), state);
         let (older, clean) = kbs(&supersedes);
         if !clean {
-            reading.note("wes-ng", id, format!("`{}` supersedes `{}`, which is not a list of KBs", bulletin, super::super::json::short(&supersedes)));
+            reading.note(
+                "wes-ng",
+                id,
+                format!("`{}` supersedes `{}`, which is not a list of KBs", bulletin, super::super::json::short(&supersedes)),
+            );
         }
         if !bulletin.is_empty() {
             let kind = if update.is_none() { (*bulletin).into() } else { "".into() };

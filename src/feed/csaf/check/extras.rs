@@ -14,8 +14,12 @@ pub(super) fn ssvc(document: &Document, out: &mut Findings) {
     let several = document.vulnerabilities().count() > 1;
     let own = text(document.tracking(), "id");
     for (place, vulnerability) in document.vulnerabilities() {
-        let ids: BTreeSet<&str> =
-            list(vulnerability, "ids").iter().map(|id| text(id, "text")).chain([text(vulnerability, "cve")]).filter(|id| !id.is_empty()).collect();
+        let ids: BTreeSet<&str> = list(vulnerability, "ids")
+            .iter()
+            .map(|id| text(id, "text"))
+            .chain([text(vulnerability, "cve")])
+            .filter(|id| !id.is_empty())
+            .collect();
         for (at, _, content) in metrics(vulnerability) {
             let Some(ssvc) = content.get("ssvc_v2") else { continue };
             let place = format!("{place}{at}/ssvc_v2");
@@ -42,7 +46,9 @@ pub(super) fn license(document: &Document, out: &mut Findings) {
         return out.add("6.1.54", PLACE, format!("`{}` is no SPDX license expression", short(expression)));
     }
     // Which plain identifiers are listed only a list tells; these never are.
-    let own = expression.split([' ', '(', ')']).any(|w| (w.contains("LicenseRef-") || w.contains("AdditionRef-")) && !w.contains("LicenseRef-scancode-"));
+    let own = expression
+        .split([' ', '(', ')'])
+        .any(|w| (w.contains("LicenseRef-") || w.contains("AdditionRef-")) && !w.contains("LicenseRef-scancode-"));
     let license = notes(document, "License");
     if own && english(document) && !matches!(license[..], [one] if text(one, "category") == "legal_disclaimer") {
         out.add("6.1.55", "/document/notes", "a license of its own, without exactly one legal_disclaimer with the title `License`");
@@ -93,7 +99,9 @@ fn walk(value: &Value, place: &str, out: &mut Findings) {
                 }
             }
         }
-        Value::Array(items) => items.iter().enumerate().filter(|(_, i)| !i.is_string()).for_each(|(at, item)| walk(item, &format!("{place}/{at}"), out)),
+        Value::Array(items) => {
+            items.iter().enumerate().filter(|(_, i)| !i.is_string()).for_each(|(at, item)| walk(item, &format!("{place}/{at}"), out))
+        }
         _ => {}
     }
 }

@@ -107,7 +107,11 @@ fn walk_dates(value: &Value, place: &str, out: &mut Findings) {
             }
         }
         Value::Array(items) => {
-            items.iter().enumerate().filter(|(_, item)| !item.is_string()).for_each(|(at, item)| walk_dates(item, &format!("{place}/{at}"), out));
+            items
+                .iter()
+                .enumerate()
+                .filter(|(_, item)| !item.is_string())
+                .for_each(|(at, item)| walk_dates(item, &format!("{place}/{at}"), out));
         }
         _ => {}
     }
@@ -118,7 +122,9 @@ fn is_date_time(text: &str) -> bool {
     let Some((day, time)) = text.split_once('T') else { return false };
     let zone = time.find(['Z', '+', '-']).unwrap_or(time.len());
     let (clock, zone) = (time.get(..zone).unwrap_or(""), time.get(zone..).unwrap_or(""));
-    let digits = |part: &str, len: usize, most: u32| part.len() == len && part.bytes().all(|b| b.is_ascii_digit()) && part.parse().is_ok_and(|n: u32| n <= most);
+    let digits = |part: &str, len: usize, most: u32| {
+        part.len() == len && part.bytes().all(|b| b.is_ascii_digit()) && part.parse().is_ok_and(|n: u32| n <= most)
+    };
     let (clock, fraction) = clock.split_once('.').map_or((clock, None), |(c, f)| (c, Some(f)));
     let parts: Vec<&str> = clock.split(':').collect();
     let clock_fits = matches!(parts[..], [h, m, s] if digits(h, 2, 23) && digits(m, 2, 59) && digits(s, 2, 59));

@@ -59,7 +59,11 @@ pub(super) fn revisions(document: &Document, out: &mut Findings) {
         out.add("6.1.14", PLACE, "sorted by date, the numbers are not sorted");
     }
     let same = |last: &Number| {
-        if status == "draft" { last.without_pre_release() == version.without_pre_release() } else { last.without_build() == version.without_build() }
+        if status == "draft" {
+            last.without_pre_release() == version.without_pre_release()
+        } else {
+            last.without_build() == version.without_build()
+        }
     };
     if !numbers.last().is_some_and(same) {
         out.add("6.1.16", "/document/tracking/version", "is not the number of the newest revision");

@@ -146,7 +146,11 @@ pub(super) fn range_rules(document: &Document, out: &mut Findings) {
                 continue;
             }
             if kind == "all" || constraints.contains(char::is_whitespace) || !canonical(constraints) {
-                out.add("6.1.50", product.place.clone(), format!("`{}` is neither a vers: in canonical form nor constraints alone", short(name)));
+                out.add(
+                    "6.1.50",
+                    product.place.clone(),
+                    format!("`{}` is neither a vers: in canonical form nor constraints alone", short(name)),
+                );
             } else if vers::tokens(constraints).is_some_and(|t| t.len() == 1 && t.iter().all(|(op, _)| *op == Op::Eq)) {
                 out.add("6.1.59", product.place.clone(), format!("`{}` is a single version, not a range", short(name)));
             }

@@ -23,7 +23,8 @@ pub(super) fn notes_and_references(document: &Document, out: &mut Findings) {
 }
 
 fn is_advisory(document: &Document) -> bool {
-    matches!(document.category, "csaf_security_advisory" | "csaf_vex") || (document.v21 && document.category == "csaf_deprecated_security_advisory")
+    matches!(document.category, "csaf_security_advisory" | "csaf_vex")
+        || (document.v21 && document.category == "csaf_deprecated_security_advisory")
 }
 
 pub(super) fn vulnerabilities(document: &Document, out: &mut Findings) {
@@ -66,10 +67,18 @@ pub(super) fn vex(document: &Document, out: &mut Findings) {
         };
         let (flags, impacts, remedies) = (about("flags", None), about("threats", Some("impact")), about("remediations", None));
         for (_, id) in texts(status, "known_not_affected").filter(|(_, id)| !flags.contains(id) && !impacts.contains(id)) {
-            out.add("6.1.27.9", format!("{place}/product_status/known_not_affected"), format!("nothing says why product `{}` is not affected", short(id)));
+            out.add(
+                "6.1.27.9",
+                format!("{place}/product_status/known_not_affected"),
+                format!("nothing says why product `{}` is not affected", short(id)),
+            );
         }
         for (_, id) in texts(status, "known_affected").filter(|(_, id)| !remedies.contains(id)) {
-            out.add("6.1.27.10", format!("{place}/product_status/known_affected"), format!("nothing says what to do about product `{}`", short(id)));
+            out.add(
+                "6.1.27.10",
+                format!("{place}/product_status/known_affected"),
+                format!("nothing says what to do about product `{}`", short(id)),
+            );
         }
     }
 }
@@ -145,7 +154,8 @@ pub(super) fn affected_products(document: &Document, out: &mut Findings) {
         if status.get("known_affected").is_none() {
             out.add("6.1.27.12", place.clone(), "is missing");
         }
-        let affected: BTreeSet<_> = ["known_affected", "first_affected", "last_affected"].iter().flat_map(|k| texts(status, k)).map(|(_, id)| whole(id)).collect();
+        let affected: BTreeSet<_> =
+            ["known_affected", "first_affected", "last_affected"].iter().flat_map(|k| texts(status, k)).map(|(_, id)| whole(id)).collect();
         for (_, id) in texts(status, "fixed") {
             let fixed = whole(id);
             // What the product is installed with need not be named again.

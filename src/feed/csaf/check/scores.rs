@@ -28,7 +28,11 @@ pub(super) fn same_version(document: &Document, out: &mut Findings) {
                 let version = Some(text(object, "version")).filter(|v| !v.is_empty()).unwrap_or(kind);
                 for id in document.meant(metric) {
                     if !seen.insert((id, version, text(metric, "source"))) {
-                        out.add("6.1.7", format!("{place}{at}"), format!("product `{}` has another score of CVSS {version} already", short(id)));
+                        out.add(
+                            "6.1.7",
+                            format!("{place}{at}"),
+                            format!("product `{}` has another score of CVSS {version} already", short(id)),
+                        );
                     }
                 }
             }
@@ -101,7 +105,8 @@ fn valid(kind: &str, object: &Value) -> Result<Vector, String> {
         }
     }
     // The score of version 4 is that of the whole vector; its schema has no others.
-    if let Some(extra) = ["threatScore", "threatSeverity", "environmentalScore", "environmentalSeverity"].iter().find(|k| object.get(**k).is_some())
+    if let Some(extra) =
+        ["threatScore", "threatSeverity", "environmentalScore", "environmentalSeverity"].iter().find(|k| object.get(**k).is_some())
         && kind == "cvss_v4"
     {
         return Err(format!("{extra} is no property of version 4.0"));
@@ -114,11 +119,7 @@ fn computed(place: &str, vector: &Vector, object: &Value, out: &mut Findings) {
     let v4 = vector.version() == Version::V40;
     // Version 4 has one score: that of all metrics that are given.
     let base = if v4 { vector.overall() } else { vector.base() };
-    let expected = [
-        ("base", base),
-        ("temporal", vector.temporal()),
-        ("environmental", vector.environmental()),
-    ];
+    let expected = [("base", base), ("temporal", vector.temporal()), ("environmental", vector.environmental())];
     for (name, score) in expected {
         let given = object.get(format!("{name}Score")).and_then(Value::as_f64);
         if let Some(given) = given.filter(|g| Tenths::of(*g) != Some(score)) {
