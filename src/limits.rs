@@ -60,6 +60,8 @@ pub struct Limits {
     pub feed_advisories: usize,
     /// Affected products of one advisory.
     pub feed_affected: usize,
+    /// Rows of a feed that is a table.
+    pub feed_rows: usize,
     /// Problems of one feed that are kept; further ones are counted.
     pub feed_problems: usize,
     /// Pairs of patch and superseding patch, direct and indirect.
@@ -96,6 +98,7 @@ impl Default for Limits {
             feed_documents: 2_000_000,
             feed_advisories: 2_000_000,
             feed_affected: 500_000,
+            feed_rows: 5_000_000,
             feed_problems: 10_000,
             supersedence: 10_000_000,
         }

@@ -2,7 +2,9 @@
 //!
 //! Nothing is unpacked: an archive is read once, from front to back, with one document in memory at most.
 
+use std::cell::Cell;
 use std::io::{Cursor, Read};
+use std::rc::Rc;
 
 use super::{Reading, Sink};
 use crate::limits::Limits;
@@ -120,6 +122,42 @@ impl<R: Read> Read for Counted<R> {
     }
 }
 
+/// Lets a reader of records read only so much for one record: an unclosed quote would take in the rest of the file.
+pub(crate) struct Leash<'r> {
+    inner: &'r mut dyn Read,
+    left: Rc<Cell<usize>>,
+}
+
+/// Given back for each record: [`Slack::renew`].
+pub(crate) struct Slack(Rc<Cell<usize>>);
+
+/// Bytes of one record, with what the reader takes in advance.
+const RECORD: usize = 4 << 20;
+
+impl Slack {
+    pub(crate) fn renew(&self) {
+        self.0.set(RECORD);
+    }
+}
+
+impl<'r> Leash<'r> {
+    pub(crate) fn new(inner: &'r mut dyn Read) -> (Leash<'r>, Slack) {
+        let left = Rc::new(Cell::new(RECORD));
+        (Leash { inner, left: left.clone() }, Slack(left))
+    }
+}
+
+impl Read for Leash<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buf)?;
+        match self.left.get().checked_sub(read) {
+            Some(left) => self.left.set(left),
+            None => return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "a record of over 4 MiB; is a quote not closed?")),
+        }
+        Ok(read)
+    }
+}
+
 /// One header of a tar file: POSIX, with GNU's and pax's long names.
 struct Header {
     name: String,
@@ -132,8 +170,8 @@ fn number(field: &[u8]) -> Option<u64> {
     if let [0x80, rest @ ..] = field {
         return rest.iter().try_fold(0u64, |n, b| n.checked_mul(256)?.checked_add(u64::from(*b)));
     }
-    let digits = field.iter().copied().skip_while(|b| *b == b' ').take_while(|b| (b'0'..=b'7').contains(b));
-    digits.fold(Some(0u64), |n, b| n?.checked_mul(8)?.checked_add(u64::from(b - b'0')))
+    let mut digits = field.iter().skip_while(|b| **b == b' ').take_while(|b| (b'0'..=b'7').contains(*b));
+    digits.try_fold(0u64, |n, b| n.checked_mul(8)?.checked_add(u64::from(b - b'0')))
 }
 
 fn text(field: &[u8]) -> String {

@@ -83,7 +83,7 @@ pub fn read_tracker(file: &str, bytes: &[u8], limits: &Limits, sink: &mut dyn Si
     archive::each(file, bytes, limits, sink, &archive::is_json, &mut |reading, input| {
         let mut by_cve = BTreeMap::new();
         let mut json = serde_json::Deserializer::from_reader(BufReader::new(input));
-        let read = Packages { reading, by_cve: &mut by_cve }.deserialize(&mut json).and_then(|()| json.end());
+        let read = Packages { rows: 0, reading, by_cve: &mut by_cve }.deserialize(&mut json).and_then(|()| json.end());
         if let Err(e) = read {
             // Half of the packages would look like fixes of the other half.
             return reading.refuse("json", "", e.to_string());
@@ -93,6 +93,8 @@ pub fn read_tracker(file: &str, bytes: &[u8], limits: &Limits, sink: &mut dyn Si
 }
 
 struct Packages<'a, 'r> {
+    /// Statements so far, over all packages.
+    rows: usize,
     reading: &'a mut Reading<'r>,
     by_cve: &'a mut BTreeMap<Box<str>, Advisory>,
 }
@@ -139,10 +141,14 @@ impl<'de> Visitor<'de> for Issues<'_, '_, '_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Packages { reading, by_cve } = self.packages;
+        let Packages { rows, reading, by_cve } = self.packages;
         while let Some((id, issue)) = map.next_entry::<String, Issue>()? {
             if by_cve.len() >= reading.limits.feed_advisories && !by_cve.contains_key(id.as_str()) {
                 return Err(serde::de::Error::custom(format!("over {} advisories (limits.feed_advisories)", by_cve.len())));
+            }
+            *rows += issue.releases.len();
+            if *rows > reading.limits.feed_rows {
+                return Err(serde::de::Error::custom(format!("over {} statements (limits.feed_rows)", reading.limits.feed_rows)));
             }
             let advisory = by_cve.entry(id.as_str().into()).or_insert_with(|| Advisory::new(Source::DebianTracker, "Debian", &id));
             if advisory.summary.is_empty() {
@@ -233,6 +239,13 @@ fn list(reading: &mut Reading, input: &mut dyn Read) {
             reading.leave_out("list", &place, "belongs to no advisory");
             continue;
         };
+        if advisory.affected.len().max(advisory.aliases.len()) > reading.limits.feed_affected {
+            return reading.refuse(
+                "limit",
+                &place,
+                format!("over {} lines of one advisory (limits.feed_affected)", reading.limits.feed_affected),
+            );
+        }
         if let Err(why) = detail(advisory, text) {
             reading.leave_out("list", &place, why);
         }
@@ -335,7 +348,7 @@ mod tests {
         assert_eq!(&*cve.affected[1].reason, "Minor issue (postponed)");
         assert_eq!(batch.problems.len(), 1);
         // Cut in the middle, nothing is told, for nothing of it is sure.
-        let cut = run(read_tracker, &text[..text.len() - 40]);
-        assert!(cut.advisories.is_empty() && cut.problems[0].weight == crate::feed::Weight::Refused);
+        let cut = run(read_tracker, text.strip_suffix("}}}").expect("its end"));
+        assert!(cut.advisories.is_empty() && cut.refused().count() == 1);
     }
 }

@@ -42,10 +42,12 @@ pub fn read(file: &str, bytes: &[u8], limits: &Limits, sink: &mut dyn Sink) -> S
 
 /// The first line is `#model_version:v2023.03.01,score_date:...`.
 fn rows(reading: &mut Reading, input: &mut dyn Read, out: &mut Scores) {
+    let (input, slack) = archive::Leash::new(input);
     let mut csv = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(input);
     let mut record = csv::StringRecord::new();
     let (mut cve, mut epss, mut percentile) = (0, 1, 2);
     loop {
+        slack.renew();
         match csv.read_record(&mut record) {
             Ok(true) => {}
             Ok(false) => return,

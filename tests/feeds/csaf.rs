@@ -7,7 +7,7 @@ use muster::feed::csaf;
 use muster::feed::model::{FixState, Target};
 use muster::scan::inflate;
 
-use super::{data, read};
+use super::{data, digest, read};
 
 /// Tests that need what no document holds: the dictionary of CWEs, the registry of SSVC, schemas of extensions.
 const NOT_TESTED: [&str; 4] = ["6.1.11", "6.1.48", "6.1.60.2", "6.1.60.3"];
@@ -98,6 +98,16 @@ fn all_of_cisa() {
     assert_eq!((batch.advisories.len(), batch.refused().count()), (2_383, 0));
     // Beside the advisories there are two lists of them.
     assert_eq!(batch.problems.len(), 2, "{:?}", &batch.problems[..3]);
+    // Who is affected by what, as an independent extraction in Python has it.
+    let said =
+        batch.advisories.iter().flat_map(|a| a.affected.iter().map(move |e| (a, e))).filter(|(_, e)| e.state != FixState::NotAffected);
+    let rows: BTreeSet<String> = said
+        .flat_map(|(a, e)| {
+            let Target::Product(product) = &e.target else { panic!("{e:?}") };
+            e.about.iter().map(|cve| format!("{}|{cve}|{}|{}", a.id, product.vendor, product.name)).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(digest(rows.into_iter()), (38539, "de91c38c77cc2610311d3298a67c4ad87f881bfbf96ee9002301f60cf3b62952".into()));
     let cves: BTreeSet<&str> = batch.advisories.iter().flat_map(muster::feed::model::Advisory::cves).collect();
     let mut states: BTreeMap<FixState, usize> = BTreeMap::new();
     let (mut judged, mut shown) = (0, 0);

@@ -19,7 +19,7 @@ fn all_of_wes_ng_and_its_supersedence() {
         for e in &a.affected {
             let Target::Windows(target) = &e.target else { panic!("{e:?}") };
             groups += 1;
-            let date = e.published.map_or(String::new(), |d| d.to_string()[..10].replace('-', ""));
+            let date = e.published.map_or(String::new(), |d| d.strftime("%Y%m%d").to_string());
             let kb = e.fixes.first().map_or("", |f| &*f.kb);
             let severity = e.severity.as_ref().map_or("", |s| &*s.text);
             rows.extend(target.products.iter().map(|p| format!("{}|{date}|{kb}|{}|{severity}|{p}", a.id, target.component)));

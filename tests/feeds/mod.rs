@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "the allowance for tests stops at helper functions of an integration test")]
 
 mod csaf;
+mod damage;
 mod lists;
 mod microsoft;
 mod osv;

@@ -77,6 +77,11 @@ impl<'v> Document<'v> {
         out
     }
 
+    /// How many products all uses of groups stand for. Groups are the one way in which a small document means much.
+    pub(crate) fn spread(&self) -> usize {
+        self.references().1.iter().map(|(_, group)| self.groups.get(group).map_or(0, BTreeSet::len)).sum()
+    }
+
     /// Every place that refers to a product, and to a group.
     pub(crate) fn references(&self) -> (Vec<Reference<'v>>, Vec<Reference<'v>>) {
         let (mut products, mut groups) = (Vec::new(), Vec::new());

@@ -38,6 +38,14 @@ fn one(reading: &mut Reading, bytes: &[u8]) {
     }
     let v21 = root.pointer("/document/csaf_version").and_then(Value::as_str) == Some("2.1");
     let document = Document::of(&root, v21);
+    let most = reading.limits.feed_affected.saturating_mul(10);
+    if document.spread() > most {
+        return reading.refuse(
+            "limit",
+            "/product_tree",
+            format!("product groups stand for over {most} products (ten times limits.feed_affected)"),
+        );
+    }
     let findings = check::all(&document).0;
     if findings.is_empty() {
         let advisory = advisory(reading, &document);
@@ -61,7 +69,7 @@ fn advisory(reading: &mut Reading, document: &Document) -> Advisory {
     if matches!(document.category, "csaf_withdrawn" | "csaf_superseded") {
         out.withdrawn = out.modified.or(Some(jiff::Timestamp::UNIX_EPOCH));
     }
-    out.references = list(head, "references").iter().map(|r| text(r, "url").into()).filter(|u: &Box<str>| !u.is_empty()).collect();
+    out.references = list(head, "references").iter().map(|r| text(r, "url")).filter(|u| !u.is_empty()).map(Into::into).collect();
     let resolver = product::Resolver::of(document);
     let mut entries = Entries::default();
     for (place, vulnerability) in document.vulnerabilities() {
@@ -104,8 +112,11 @@ fn scores(reading: &mut Reading, out: &mut Advisory, vulnerability: &Value, abou
 /// What is said of products, before equal statements are joined.
 #[derive(Default)]
 struct Entries {
-    about: BTreeMap<Statement, BTreeSet<Box<str>>>,
+    about: BTreeMap<Statement, Names>,
 }
+
+/// CVEs, or architectures.
+type Names = BTreeSet<Box<str>>;
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Statement {
@@ -120,20 +131,17 @@ struct Statement {
 impl Entries {
     fn merged(self) -> Vec<Affected> {
         // The same of several architectures is one statement with all of them.
-        let mut joined: BTreeMap<(Statement, Vec<Box<str>>), BTreeSet<Box<str>>> = BTreeMap::new();
+        let mut joined: BTreeMap<(Statement, Names), Names> = BTreeMap::new();
         for (mut statement, about) in self.about {
             let arches = match &mut statement.target {
                 Target::Package(package) => std::mem::take(&mut package.arches),
                 Target::Product(product) => std::mem::take(&mut product.arches),
                 Target::Windows(_) => Vec::new(),
             };
-            joined.entry((statement, about.into_iter().collect())).or_default().extend(if arches.is_empty() {
-                vec!["".into()]
-            } else {
-                arches
-            });
+            let arches = if arches.is_empty() { vec!["".into()] } else { arches };
+            joined.entry((statement, about)).or_default().extend(arches);
         }
-        let whole = |((statement, about), arches): ((Statement, Vec<Box<str>>), BTreeSet<Box<str>>)| {
+        let whole = |((statement, about), arches): ((Statement, Names), Names)| {
             let Statement { mut target, versions, state, fixes, severity, reason } = statement;
             // An entry without a condition on the architecture is for all of them.
             let arches = if arches.contains("") { Vec::new() } else { arches.into_iter().collect() };
@@ -142,6 +150,7 @@ impl Entries {
                 Target::Product(product) => product.arches = arches,
                 Target::Windows(_) => {}
             }
+            let about = about.into_iter().collect();
             Affected { target, versions, state, about, fixes, severity, published: None, reason }
         };
         joined.into_iter().map(whole).collect()
@@ -160,9 +169,9 @@ const STATUSES: [(&str, FixState); 7] = [
 
 fn statements(document: &Document, resolver: &product::Resolver, vulnerability: &Value, about: &str, entries: &mut Entries) {
     let status = vulnerability.get("product_status").unwrap_or(&Value::Null);
-    let remediations = by_product(document, list(vulnerability, "remediations"));
-    let threats = by_product(document, list(vulnerability, "threats"));
-    let flags = by_product(document, list(vulnerability, "flags"));
+    let remediations = About::of(document, list(vulnerability, "remediations"));
+    let threats = About::of(document, list(vulnerability, "threats"));
+    let flags = About::of(document, list(vulnerability, "flags"));
     // A fixed version of a product that has no order of its own is what ends the affected ones beside it.
     let mut cures: BTreeMap<(&str, &str), Vec<Fix>> = BTreeMap::new();
     for (_, id) in ["fixed", "first_fixed"].iter().flat_map(|key| texts(status, key)) {
@@ -179,7 +188,7 @@ fn statements(document: &Document, resolver: &product::Resolver, vulnerability: 
                 (FixState::Fixed, _) => continue,
                 _ => (resolved.versions.clone(), Vec::new()),
             };
-            let said = remediations.get(id).map_or(&[][..], Vec::as_slice);
+            let said = remediations.get(id);
             let of = |category: &str| said.iter().find(|r| text(r, "category") == category);
             let mut state = state;
             if state == FixState::NoFix {
@@ -197,9 +206,9 @@ fn statements(document: &Document, resolver: &product::Resolver, vulnerability: 
             }
             fixes.sort();
             fixes.dedup();
-            let impact = threats.get(id).into_iter().flatten().find(|t| text(t, "category") == "impact").map_or("", |t| text(t, "details"));
+            let impact = threats.get(id).iter().find(|t| text(t, "category") == "impact").map_or("", |t| text(t, "details"));
             let reason = match state {
-                FixState::NotAffected => flags.get(id).and_then(|f| f.first()).map_or(impact, |f| text(f, "label")),
+                FixState::NotAffected => flags.get(id).first().map_or(impact, |f| text(f, "label")),
                 FixState::WillNotFix | FixState::NoFix => {
                     ["no_fix_planned", "none_available", "fix_planned"].iter().find_map(|c| of(c)).map_or("", |r| text(r, "details"))
                 }
@@ -212,16 +221,28 @@ fn statements(document: &Document, resolver: &product::Resolver, vulnerability: 
     }
 }
 
-/// Product -> the items that are about it, directly or through groups. One without any product is about all of them, which only 2.0's threats may be.
-fn by_product<'v>(document: &Document<'v>, items: &'v [Value]) -> BTreeMap<&'v str, Vec<&'v Value>> {
-    let mut out: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
-    for item in items {
-        let meant = document.meant(item);
-        let all = meant.is_empty() && item.get("product_ids").is_none() && item.get("group_ids").is_none();
-        let ids: Vec<&str> = if all { document.products.iter().map(|p| p.id).collect() } else { meant.into_iter().collect() };
-        ids.into_iter().for_each(|id| out.entry(id).or_default().push(item));
+/// Items by the product that they are about, directly or through groups.
+struct About<'v> {
+    by_product: BTreeMap<&'v str, Vec<&'v Value>>,
+    /// Those that name no product, as threats of 2.0 may: they are about what has nothing of its own.
+    general: Vec<&'v Value>,
+}
+
+impl<'v> About<'v> {
+    fn of(document: &Document<'v>, items: &'v [Value]) -> About<'v> {
+        let mut out = About { by_product: BTreeMap::new(), general: Vec::new() };
+        for item in items {
+            if item.get("product_ids").is_none() && item.get("group_ids").is_none() {
+                out.general.push(item);
+            }
+            document.meant(item).into_iter().for_each(|id| out.by_product.entry(id).or_default().push(item));
+        }
+        out
     }
-    out
+
+    fn get(&self, id: &str) -> &[&'v Value] {
+        self.by_product.get(id).unwrap_or(&self.general)
+    }
 }
 
 fn fix(remediation: &Value) -> Fix {

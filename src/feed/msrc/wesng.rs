@@ -24,15 +24,21 @@ struct Gathered {
     exploits: BTreeSet<Arc<str>>,
 }
 
+#[derive(Default)]
+struct Table {
+    by_id: BTreeMap<Arc<str>, Gathered>,
+    /// Every text once.
+    pool: BTreeSet<Arc<str>>,
+    /// Rows that are not the same as an earlier one.
+    kept: usize,
+}
+
 /// `definitions.zip`, or one of its CSV files.
 pub fn read(file: &str, bytes: &[u8], limits: &Limits, sink: &mut dyn Sink) {
-    let mut by_id: BTreeMap<Arc<str>, Gathered> = BTreeMap::new();
-    let mut pool = BTreeSet::new();
-    archive::each(file, bytes, limits, sink, &|name| name.ends_with(".csv"), &mut |reading, input| {
-        rows(reading, input, &mut by_id, &mut pool)
-    });
+    let mut table = Table::default();
+    archive::each(file, bytes, limits, sink, &|name| name.ends_with(".csv"), &mut |reading, input| rows(reading, input, &mut table));
     let mut reading = Reading::new(file, limits, sink);
-    for (id, gathered) in by_id {
+    for (id, gathered) in table.by_id {
         let advisory = advisory(&mut reading, &id, gathered);
         reading.emit(advisory);
     }
@@ -50,11 +56,14 @@ fn interned(pool: &mut BTreeSet<Arc<str>>, text: &str) -> Arc<str> {
     }
 }
 
-fn rows(reading: &mut Reading, input: &mut dyn Read, by_id: &mut BTreeMap<Arc<str>, Gathered>, pool: &mut BTreeSet<Arc<str>>) {
+fn rows(reading: &mut Reading, input: &mut dyn Read, table: &mut Table) {
+    let Table { by_id, pool, kept } = table;
+    let (input, slack) = archive::Leash::new(input);
     let mut csv = csv::ReaderBuilder::new().has_headers(false).flexible(true).comment(Some(b'#')).from_reader(input);
     let mut record = csv::ByteRecord::new();
     let mut place: Option<[usize; 10]> = None;
     loop {
+        slack.renew();
         match csv.read_byte_record(&mut record) {
             Ok(true) => {}
             Ok(false) => return,
@@ -94,7 +103,10 @@ fn rows(reading: &mut Reading, input: &mut dyn Read, by_id: &mut BTreeMap<Arc<st
             }
         };
         let shared = [date, bulletin, component, severity, impact, supersedes].map(|f| interned(pool, f.trim()));
-        gathered.groups.entry(shared).or_default().insert(interned(pool, product.trim()));
+        *kept += usize::from(gathered.groups.entry(shared).or_default().insert(interned(pool, product.trim())));
+        if *kept > reading.limits.feed_rows {
+            return reading.refuse("limit", &line(), format!("over {} rows (limits.feed_rows)", reading.limits.feed_rows));
+        }
         let urls = exploits.split([',', ' ']).filter(|u| !u.is_empty());
         gathered.exploits.extend(urls.map(|u| interned(pool, u)));
     }

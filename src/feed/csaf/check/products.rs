@@ -27,19 +27,28 @@ pub(super) fn twice(document: &Document, out: &mut Findings) {
 }
 
 pub(super) fn circular(document: &Document, out: &mut Findings) {
-    let made_of: BTreeMap<&str, &[&str]> = document.products.iter().filter(|p| !p.parts.is_empty()).map(|p| (p.id, &*p.parts)).collect();
-    // Peels what is made of nothing that is left: a circle stays, and so does what is made of it.
-    let mut left: BTreeSet<&str> = made_of.keys().copied().collect();
-    loop {
-        let before = left.len();
-        let settled: Vec<&str> =
-            left.iter().copied().filter(|id| made_of.get(id).is_some_and(|parts| !parts.iter().any(|p| left.contains(p)))).collect();
-        left.retain(|id| !settled.contains(id));
-        if left.len() == before {
-            break;
+    // Settles what is made of settled things only; what is left is a circle, or is made of one.
+    let made: BTreeMap<&str, &[&str]> = document.products.iter().filter(|p| !p.parts.is_empty()).map(|p| (p.id, &*p.parts)).collect();
+    let mut waits: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut used_by: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (id, parts) in &made {
+        let open = parts.iter().filter(|part| made.contains_key(*part));
+        waits.insert(id, open.clone().count());
+        open.for_each(|part| used_by.entry(part).or_default().push(id));
+    }
+    let mut settled: Vec<&str> = waits.iter().filter(|(_, n)| **n == 0).map(|(id, _)| *id).collect();
+    while let Some(id) = settled.pop() {
+        waits.remove(id);
+        for user in used_by.get(id).into_iter().flatten() {
+            if let Some(n) = waits.get_mut(user) {
+                *n -= 1;
+                if *n == 0 {
+                    settled.push(user);
+                }
+            }
         }
     }
-    for product in document.products.iter().filter(|p| left.contains(p.id) && !p.parts.is_empty()) {
+    for product in document.products.iter().filter(|p| waits.contains_key(p.id) && !p.parts.is_empty()) {
         out.add("6.1.3", product.place.clone(), format!("product `{}` is made of itself", short(product.id)));
     }
 }
