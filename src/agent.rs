@@ -213,6 +213,7 @@ impl Server {
             Some(Encoding::Gzip) => drop(headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"))),
             Some(Encoding::Zstd) => drop(headers.insert(CONTENT_ENCODING, HeaderValue::from_static("zstd"))),
             Some(Encoding::Bzip2) => drop(headers.insert(CONTENT_ENCODING, HeaderValue::from_static("bzip2"))),
+            Some(Encoding::Xz) => drop(headers.insert(CONTENT_ENCODING, HeaderValue::from_static("xz"))),
             Some(Encoding::Identity) | None => {}
         }
         let url = format!("{}{path}", self.url);
@@ -255,7 +256,7 @@ pub fn compress(bytes: &[u8], encoding: Encoding) -> io::Result<Vec<u8>> {
             writer.write_all(bytes)?;
             writer.finish()
         }
-        Encoding::Bzip2 => Err(io::Error::new(io::ErrorKind::Unsupported, "bzip2 is read, not written")),
+        Encoding::Bzip2 | Encoding::Xz => Err(io::Error::new(io::ErrorKind::Unsupported, "bzip2 and xz are read, not written")),
         // The frame says its size, so that the server inflates it at once.
         Encoding::Zstd => zstd::bulk::compress(bytes, 3),
     }

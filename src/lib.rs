@@ -20,6 +20,8 @@ pub mod oval;
 
 pub mod xccdf;
 
+pub mod feed;
+
 pub mod pack;
 
 // 3. Verdicts, over facts that are kept once for the whole fleet.

@@ -60,6 +60,22 @@ pub struct Limits {
     pub object_items: usize,
     /// Bytes of all values of one OVAL variable together; past them it is an error.
     pub variable_bytes: usize,
+    /// Bytes of one document of a feed after decompression.
+    pub feed_document_bytes: usize,
+    /// Bytes of a whole feed or archive after decompression; it is read as a stream.
+    pub feed_bytes: u64,
+    /// Documents in one archive.
+    pub feed_documents: usize,
+    /// Advisories of one feed.
+    pub feed_advisories: usize,
+    /// Affected products of one advisory.
+    pub feed_affected: usize,
+    /// Rows of a feed that is a table.
+    pub feed_rows: usize,
+    /// Problems of one feed that are kept; further ones are counted.
+    pub feed_problems: usize,
+    /// Pairs of patch and superseding patch, direct and indirect.
+    pub supersedence: usize,
 }
 
 impl Default for Limits {
@@ -92,6 +108,14 @@ impl Default for Limits {
             variable_values: 100_000,
             object_items: 20_000,
             variable_bytes: 16 << 20,
+            feed_document_bytes: 256 << 20,
+            feed_bytes: 16 << 30,
+            feed_documents: 2_000_000,
+            feed_advisories: 2_000_000,
+            feed_affected: 500_000,
+            feed_rows: 5_000_000,
+            feed_problems: 10_000,
+            supersedence: 10_000_000,
         }
     }
 }

@@ -8,6 +8,7 @@ mod content;
 mod crash;
 mod disk;
 mod engines;
+mod feeds;
 mod generate;
 mod receiver;
 mod scap;

@@ -5,6 +5,7 @@
 mod agent;
 mod demo;
 mod eval;
+mod feed;
 pub(crate) mod output;
 mod packs;
 mod rules;
@@ -35,6 +36,7 @@ enum Command {
     Agent(agent::Args),
     Rules(rules::Args),
     Eval(eval::Args),
+    Feed(feed::Args),
     Scan(scan::Args),
 }
 
@@ -76,6 +78,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Agent(args) => agent::run(args),
         Command::Rules(args) => rules::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Feed(args) => feed::run(args),
         Command::Scan(args) => scan::run(args),
     }
 }

@@ -1,4 +1,4 @@
-//! Decompression of uploads and content: gzip, bzip2 and zstd, with a cap on the result and on its ratio to what was sent.
+//! Decompression of uploads and content: gzip, bzip2, zstd and xz, with a cap on the result and on its ratio to what was sent.
 //!
 //! `compressed bytes -> at most limits.inflated_bytes`. The only place that may name a raw decoder.
 
@@ -14,6 +14,7 @@ pub enum Encoding {
     Gzip,
     Bzip2,
     Zstd,
+    Xz,
 }
 
 impl Encoding {
@@ -34,6 +35,7 @@ impl Encoding {
             [0x1f, 0x8b, ..] => Encoding::Gzip,
             [b'B', b'Z', b'h', b'1'..=b'9', ..] => Encoding::Bzip2,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Encoding::Zstd,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Encoding::Xz,
             _ => Encoding::Identity,
         }
     }
@@ -64,6 +66,7 @@ pub fn inflate(encoding: Encoding, body: &[u8], limits: &Limits, out: &mut Vec<u
         Encoding::Gzip => ("gzip", flate2::read::GzDecoder::new(body).take(cut).read_to_end(out)),
         Encoding::Bzip2 => ("bzip2", bzip2::read::MultiBzDecoder::new(body).take(cut).read_to_end(out)),
         Encoding::Zstd => ("zstd", zstd(body, allowed, cut, out)),
+        Encoding::Xz => ("xz", xz(body).take(cut).read_to_end(out)),
     };
     read.map_err(|e| InflateError::Damaged(name, e))?;
     if out.len() <= allowed {
@@ -75,6 +78,51 @@ pub fn inflate(encoding: Encoding, body: &[u8], limits: &Limits, out: &mut Vec<u
     } else {
         InflateError::TooLarge { limit: limits.inflated_bytes }
     })
+}
+
+/// A dictionary of at most 64 MiB, which is what the strongest preset asks for, bounds the decoder's own memory.
+fn xz(body: &[u8]) -> lzma_rust2::XzReader<&[u8]> {
+    lzma_rust2::XzReader::new_mem_limit(body, true, (64 << 10) + 1024)
+}
+
+/// The decompressed bytes as a stream, for feeds that are larger than memory should be. Reading more than `cap` of them is an error.
+pub fn stream<'a>(body: &'a [u8], cap: u64) -> std::io::Result<Capped<Box<dyn Read + 'a>>> {
+    let inner: Box<dyn Read + 'a> = match Encoding::sniff(body) {
+        Encoding::Identity => Box::new(body),
+        Encoding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(body)),
+        Encoding::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(body)),
+        Encoding::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::new(body)?;
+            // 128 MiB: what `zstd --long` makes and Red Hat's archives use.
+            decoder.window_log_max(27)?;
+            Box::new(decoder)
+        }
+        Encoding::Xz => Box::new(xz(body)),
+    };
+    Ok(Capped { inner, left: cap })
+}
+
+/// A reader that fails where more than a cap would come out, so that what is cut off is never taken for the end.
+pub struct Capped<R> {
+    inner: R,
+    left: u64,
+}
+
+impl<R> Capped<R> {
+    pub fn new(inner: R, cap: u64) -> Capped<R> {
+        Capped { inner, left: cap }
+    }
+}
+
+impl<R: Read> Read for Capped<R> {
+    fn read(&mut self, buf: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buf)?;
+        match self.left.checked_sub(u64::try_from(read).unwrap_or(u64::MAX)) {
+            Some(left) => self.left = left,
+            None => return Err(std::io::Error::new(std::io::ErrorKind::FileTooLarge, "more bytes than are allowed")),
+        }
+        Ok(read)
+    }
 }
 
 thread_local! {

@@ -59,14 +59,9 @@ async fn content_is_judged_over_own_tables_and_over_what_collectors_send() {
     server.upload("web-2", &key, characteristics("0")).await;
     assert_eq!(verdict(&server, "web-2", &rule).await, "pass");
     let refused = server.put("web-2", &key, "identity", "<oval_system_characteristics><object").await;
-    assert_eq!(
-        (refused.status.as_u16(), refused.body["type"].as_str().map(|t| t.contains("not-a-scan"))),
-        (400, Some(true)),
-        "{:?}",
-        refused.body
-    );
+    assert_eq!((refused.status, refused.body["type"].as_str().map(|t| t.contains("not-a-scan"))), (400, Some(true)), "{:?}", refused.body);
     let refused = server.put("web-2", &key, "identity", "<?xml version=\"1.0\"?><!DOCTYPE x [<!ENTITY a \"b\">]><x>&a;</x>").await;
-    assert!(refused.status.is_client_error(), "{:?}", refused.body);
+    assert!((400..500).contains(&refused.status), "{:?}", refused.body);
     assert_eq!(verdict(&server, "web-2", &rule).await, "pass");
     server.stop().await;
     let server = home.start().await;
