@@ -50,10 +50,38 @@ pub(super) fn keys(want: &Want) -> Vec<String> {
     }
 }
 
+/// Whether an item goes through every folder of the system.
+pub fn is_whole_disk(item: &str) -> bool {
+    const OPTIONS: [&str; 5] = ["links", "local", "xdev", "modified", "hash"];
+    let (mut rest, mut deep) = (item, false);
+    while let Some((word, tail)) = rest.split_once(' ')
+        && (word.starts_with("depth=") || OPTIONS.contains(&word))
+    {
+        deep |= word.starts_with("depth=");
+        rest = tail;
+    }
+    deep && rest.starts_with("///")
+}
+
 /// Sorted, each item once.
 pub(super) fn tidy(asks: &mut Collect) {
     for items in asks.values_mut() {
         items.sort();
         items.dedup();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_whole_disk;
+
+    #[test]
+    fn walks_from_the_root_are_told_from_others() {
+        for item in ["depth=-1 local ///", "depth=-1 xdev ///.", "depth=3 links modified ///x y"] {
+            assert!(is_whole_disk(item), "{item}");
+        }
+        for item in ["/etc/passwd", "///x", "depth=-1 local /etc//", "^/.*", "depth=-1", "ActiveState ///"] {
+            assert!(!is_whole_disk(item), "{item}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::judge::Verdict;
 use crate::limits::Limits;
 use crate::oval::eval::{Place, Prepared};
 use crate::oval::model::{Body, Content, Criteria, DefinitionId, Node, ObjectId, StateId, TestId};
+use crate::oval::native::asks::is_whole_disk;
 use crate::oval::native::{Native, ON_REQUEST, Plan, Select};
 use crate::pack::compile::Compiler;
 use crate::pack::compile::lower::PlanFor;
@@ -276,7 +277,12 @@ impl Profile {
                 out.entry(table).or_default();
             }
             for (table, items) in native.asks(prepared, definitions) {
-                out.entry(table).or_default().extend(items);
+                // Who has only the asks cannot tell which of all files some object is about, and would upload every one of them. Without a row
+                // in `scope` such an object was not looked at, which is what its rules say. `collect::scap` has the content and walks.
+                let items: Vec<String> = items.into_iter().filter(|item| !is_whole_disk(item)).collect();
+                if !items.is_empty() {
+                    out.entry(table).or_default().extend(items);
+                }
             }
         }
         out.values_mut().for_each(|items| {
