@@ -314,7 +314,8 @@ impl Writer {
             }
             applied
         };
-        self.commit(&applied.batch, count)?;
+        // Before those who wait hear that there is no answer.
+        self.commit(&applied.batch, count).inspect_err(|_| self.poisoned.store(true, Ordering::Relaxed))?;
         self.durable.store(applied.number, Ordering::Release);
         if applied.wake_sinks {
             self.wake.notify_one();

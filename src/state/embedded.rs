@@ -115,8 +115,9 @@ impl Store for EmbeddedStore {
         }
         // A file system that cannot be asked is not a reason to refuse; a write that fails will be.
         let Some((free, size)) = space_left(&self.folder) else { return Ok(()) };
-        // What is written comes to the disk twice, in the journal and sorted.
-        let reserve = self.reserve.min(size / 20).saturating_add(bytes.saturating_mul(2));
+        // What is written comes to the disk twice, in the journal and sorted; what was written lately is still to be sorted.
+        let coming = bytes.saturating_mul(2).saturating_add(self.db.write_buffer_size());
+        let reserve = self.reserve.min(size / 20).saturating_add(coming);
         if free < reserve { Err(StoreError::Full { free, reserve }) } else { Ok(()) }
     }
 
