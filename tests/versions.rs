@@ -264,7 +264,7 @@ fn feed(name: &str, members: &[&str]) -> Option<String> {
 
 #[expect(clippy::print_stderr, reason = "a skipped test says so")]
 fn skip_data(name: &str) {
-    eprintln!("skipped: MUSTER_DATA has no feeds/{name}");
+    eprintln!("without real data: MUSTER_DATA has no feeds/{name}");
 }
 
 /// Every few of the distinct ones, in our order.

@@ -52,6 +52,12 @@ pub(super) fn skipped(why: &str) {
     println!("skipped: {why}");
 }
 
+/// What no package could bring: a test of a system that boots with systemd, of a user who is not root.
+#[expect(clippy::print_stdout, reason = "says what a test could not do here")]
+pub(super) fn not_here(why: &str) {
+    println!("not on this machine: {why}");
+}
+
 fn asks(items: &[(&str, &[&str])]) -> Collect {
     items.iter().map(|(name, items)| (table(name), items.iter().map(|i| (*i).to_owned()).collect())).collect()
 }

@@ -61,7 +61,7 @@ pub enum TermKind {
     Count(Cmp, i64),
     /// What the predicate says of the one row with the term's key; `None` when there is none.
     Keyed,
-    /// What the items of rows add to an OVAL test ([`scap`]).
+    /// What the items of rows add to an OVAL test (`pack::scap`).
     Test,
     /// The result of an OVAL test by the one uploaded object that it is about.
     Collected,

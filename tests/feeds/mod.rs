@@ -20,7 +20,7 @@ use sha2::Digest;
 /// A file of the real data, or a line on stderr that says what was skipped.
 fn data(path: &str) -> Option<Vec<u8>> {
     let Some(folder) = std::env::var_os("MUSTER_DATA") else {
-        eprintln!("skipped: MUSTER_DATA is not set, {path} is not read");
+        eprintln!("without real data: MUSTER_DATA is not set, {path} is not read");
         return None;
     };
     Some(std::fs::read(Path::new(&folder).join(path)).unwrap())

@@ -15,7 +15,7 @@ use muster::xml::scan::{Scanner, Token};
 pub(super) fn data(what: &str) -> Option<PathBuf> {
     let found = std::env::var_os("MUSTER_DATA").map(PathBuf::from);
     if found.is_none() {
-        eprintln!("skipped: {what}; MUSTER_DATA is not set");
+        eprintln!("without real data: {what}; MUSTER_DATA is not set");
     }
     found
 }

@@ -1,7 +1,7 @@
 //! CSAF 2.0 and 2.1, security advisories and VEX: a JSON document, or an archive of such, in; one advisory for each document out.
 //!
-//! A document is first held against the standard's mandatory tests ([`check`]); one that fails any is refused whole, with the number of the test. Then each
-//! product that a vulnerability names is resolved through branches, relationships and product paths ([`product`]), and equal statements about several CVEs
+//! A document is first held against the standard's mandatory tests (`check`); one that fails any is refused whole, with the number of the test. Then each
+//! product that a vulnerability names is resolved through branches, relationships and product paths (`product`), and equal statements about several CVEs
 //! become one [`Affected`].
 
 mod check;
