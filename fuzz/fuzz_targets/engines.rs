@@ -5,7 +5,7 @@
 mod generate;
 
 use libfuzzer_sys::fuzz_target;
-use muster::judge::{explain, forward};
+use muster::judge::forward;
 use muster::pack::{Pack, compile};
 
 fuzz_target!(|bytes: &[u8]| {

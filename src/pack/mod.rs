@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::OnceLock;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::Verdict;
@@ -209,6 +210,7 @@ impl Pack {
         pack.joins = (0..pack.count(Section::Joins))
             .map(|i| wire::parse_json(pack.string(pack.u32_at(Section::Joins, i)), "endpoint-level program"))
             .collect::<Result<_, _>>()?;
+        pack.check_conditions()?;
         pack.join_tables = pack.joins.iter().flat_map(Ir::tables).collect();
         for rule in pack.rules() {
             pack.by_id.insert(pack.rule_id(rule).to_owned(), rule);
@@ -217,6 +219,19 @@ impl Pack {
         pack.scap = scap::Scap::open(&pack)?;
         pack.reads = reads::Reads::of(&pack);
         Ok(pack)
+    }
+
+    /// INVARIANT: what rules say of themselves can be read, and their conditions name only what there is. Read anew when it is asked for.
+    fn check_conditions(&self) -> Result<(), PackError> {
+        let sound = |what: &str, ir: &Ir| if ir.is_sound(&[]) { Ok(()) } else { Err(PackError::Damaged(format!("a condition of {what}"))) };
+        self.joins.iter().try_for_each(|join| sound("an endpoint-level program", join))?;
+        let rules: Vec<RuleId> = self.rules().collect();
+        rules.par_iter().try_for_each(|rule| {
+            let what = format!("rule {}", rule.0);
+            let meta: RuleMeta = wire::parse_json(self.string(self.rule(*rule).meta), &what)?;
+            sound(&what, &meta.applies_ir)?;
+            sound(&what, &meta.check_ir)
+        })
     }
 
     /// Names the content: same rules, same digest.
@@ -261,7 +276,7 @@ impl Pack {
     pub fn meta(&self, id: RuleId) -> &RuleMeta {
         self.metas[id.index()].get_or_init(|| match serde_json::from_str(self.string(self.rule(id).meta)) {
             Ok(meta) => Box::new(meta),
-            // The texts are part of what the digest covers, and were written by this version of the format.
+            // INVARIANT: it was read when the pack was opened.
             Err(e) => panic!("rule {} of pack {}: {e}", id.0, self.digest),
         })
     }

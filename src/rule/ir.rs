@@ -172,6 +172,30 @@ impl Ir {
         out
     }
 
+    /// Whether every column, key and row variable that it names is there: of a condition that was read from a file. `rows` are the
+    /// tables of the quantifiers around it.
+    pub fn is_sound(&self, rows: &[TableId]) -> bool {
+        let all = |items: &[Ir]| items.iter().all(|i| i.is_sound(rows));
+        let has = |table: &TableId, column: &u8| usize::from(*column) < table.table().columns.len();
+        match self {
+            Ir::Bool(_) | Ir::Int(_) | Ir::Str(_) => true,
+            Ir::Column { slot, table, column } | Ir::HasColumn { slot, table, column } => {
+                rows.get(usize::from(*slot)) == Some(table) && has(table, column)
+            }
+            Ir::Lookup { table, key, column } | Ir::HasCell { table, key, column } => {
+                key.len() == table.table().key && has(table, column) && all(key)
+            }
+            Ir::HasRow { table, key } => key.len() == table.table().key && all(key),
+            Ir::List(items) | Ir::And(items) | Ir::Or(items) | Ir::Call(_, items) => all(items),
+            Ir::Not(a) | Ir::Negate(a) | Ir::Matches(a, _) | Ir::Version(_, a) => a.is_sound(rows),
+            Ir::Compare(_, a, b) | Ir::In(a, b) | Ir::Arith(_, a, b) => a.is_sound(rows) && b.is_sound(rows),
+            Ir::Select(a, b, c) => a.is_sound(rows) && b.is_sound(rows) && c.is_sound(rows),
+            Ir::Quant { slot, table, body, .. } | Ir::Count { slot, table, body, .. } => {
+                usize::from(*slot) == rows.len() && body.is_sound(&[rows, &[*table]].concat())
+            }
+        }
+    }
+
     /// Calls `see` on this node and on all below it.
     pub fn walk<'a>(&'a self, see: &mut impl FnMut(&'a Ir)) {
         see(self);

@@ -20,7 +20,7 @@ use crate::rule::stream::short;
 use crate::rule::{Collect, Severity};
 use crate::scan::table::TableId;
 use crate::xccdf::judge::Judge;
-use crate::xccdf::model::{Check, ComplexOperator, Instance, Item, RuleBody, RuleSeverity};
+use crate::xccdf::model::{Check, ComplexOperator, Item, RuleBody, RuleSeverity};
 
 /// The rules of a baseline as a pack tells them. Ids carry the profile, as one rule may stand in several with other values.
 pub(in crate::pack) fn metas(info: &PackInfo, stored: &Stored, number: usize) -> Vec<RuleMeta> {
@@ -235,8 +235,8 @@ pub(super) fn uploaded_table() -> TableId {
 /// A stored baseline, made ready: what the compiler cuts into terms, and what judging asks.
 pub(super) struct Profile {
     pub(super) judge: Judge,
-    /// By instance.
-    parts: Vec<(Prepared, Native)>,
+    /// By instance, as the judge's contents are.
+    natives: Vec<Native>,
 }
 
 /// The object of a test that rows answer one by one, and how rows of our own tables are found for it, if they can be.
@@ -244,27 +244,22 @@ type RowLevel = (ObjectId, Option<(TableId, PlanFor)>);
 
 impl Profile {
     pub(super) fn new(stored: &Stored, limits: &Limits) -> Profile {
-        let baseline = &stored.baseline;
-        let one = |instance: &Instance| {
-            let content = baseline.contents.get(index(instance.content)).cloned().unwrap_or_default();
-            let prepared = Prepared::new(content, &instance.bindings, stored.compat, limits);
-            let native = Native::new(&prepared, limits);
-            (prepared, native)
-        };
-        let parts = baseline.instances.par_iter().map(one).collect();
-        Profile { judge: Judge::new(baseline.clone(), stored.compat, limits), parts }
+        let judge = Judge::new(stored.baseline.clone(), stored.compat, limits);
+        let natives = judge.prepared().par_iter().map(|prepared| Native::new(prepared, limits)).collect();
+        Profile { judge, natives }
     }
 
     pub(super) fn part(&self, instance: u32) -> Option<(&Prepared, &Native)> {
-        self.parts.get(index(instance)).map(|(prepared, native)| (prepared, native))
+        let at = index(instance);
+        Some((self.judge.prepared().get(at)?, self.natives.get(at)?))
     }
 
     pub(super) fn prepared(&self, instance: u32) -> Option<&Prepared> {
         self.part(instance).map(|(prepared, _)| prepared)
     }
 
-    pub(super) fn parts(&self) -> impl Iterator<Item = &(Prepared, Native)> {
-        self.parts.iter()
+    pub(super) fn parts(&self) -> impl Iterator<Item = (&Prepared, &Native)> {
+        self.judge.prepared().iter().zip(&self.natives)
     }
 
     /// What one rule needs to have collected: for its checks and its platforms.
@@ -305,10 +300,10 @@ impl Profile {
     pub(super) fn tests_by_instance(&self) -> Vec<(u32, BTreeSet<TestId>)> {
         let selected = self.judge.rules().filter(|(_, item, _)| item.selected).map(|(at, _, _)| at);
         let mut reached = self.reached(selected);
-        let one = |(instance, (prepared, _)): (u32, &(Prepared, Native))| {
+        let one = |(instance, (prepared, _)): (u32, (&Prepared, &Native))| {
             (instance, tests_of(prepared.content(), reached.remove(&instance).unwrap_or_default()))
         };
-        (0..).zip(&self.parts).map(one).collect()
+        (0..).zip(self.parts()).map(one).collect()
     }
 
     pub(super) fn row_level(&self, instance: u32, test: TestId) -> Option<RowLevel> {
