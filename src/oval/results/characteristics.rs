@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 
 use super::super::facts::{Flag, Item, ItemEntity, Status};
 use super::super::model::{Datatype, ObjectId, TestId};
+use super::super::value::datatype_name;
 use super::{Answers, Document, Facts, variables_of_object};
 use crate::xml::write::Out;
 
@@ -85,7 +86,7 @@ impl<'x> Document<'_, 'x> {
             let collected = answers.object(*id);
             let version = object.version.to_string();
             let flag = collected.as_ref().map_or(Flag::NotCollected, |c| c.flag);
-            out.open("object", &[("id", Some(&*object.id)), ("version", Some(&*version)), ("flag", Some(flag_name(flag)))]);
+            out.open("object", &[("id", Some(&*object.id)), ("version", Some(&*version)), ("flag", Some(flag.name()))]);
             if let Some(message) = collected.as_ref().and_then(|c| c.message.as_ref()) {
                 out.leaf("message", &[("level", Some(if flag == Flag::Error { "error" } else { "info" }))], message);
             }
@@ -136,7 +137,7 @@ fn info(out: &mut Out, host: &Host) {
 
 fn item(out: &mut Out, number: u64, family: &str, item: &Item<'_>) {
     let (namespace, number) = (format!("{SYSTEM}#{family}"), number.to_string());
-    let attributes = [("xmlns", Some(&*namespace)), ("id", Some(&*number)), ("status", Some(status_name(item.status)))];
+    let attributes = [("xmlns", Some(&*namespace)), ("id", Some(&*number)), ("status", Some(item.status.name()))];
     out.within(&format!("{}_item", item.kind), &attributes, |out| {
         for entity in &item.entities {
             self::entity(out, &entity.name, entity, None);
@@ -150,7 +151,7 @@ fn entity(out: &mut Out, element: &str, entity: &ItemEntity<'_>, field: Option<&
         ("xmlns", field.map(|_| SYSTEM)),
         ("name", field),
         ("datatype", (entity.datatype != Datatype::String).then(|| datatype_name(entity.datatype))),
-        ("status", (entity.status != Status::Exists).then(|| status_name(entity.status))),
+        ("status", (entity.status != Status::Exists).then(|| entity.status.name())),
         ("xsi:nil", entity.nil.then_some("true")),
     ];
     if entity.fields.is_empty() {
@@ -161,42 +162,4 @@ fn entity(out: &mut Out, element: &str, entity: &ItemEntity<'_>, field: Option<&
             self::entity(out, "field", field, Some(&field.name));
         }
     });
-}
-
-fn flag_name(flag: Flag) -> &'static str {
-    match flag {
-        Flag::Error => "error",
-        Flag::Complete => "complete",
-        Flag::Incomplete => "incomplete",
-        Flag::DoesNotExist => "does not exist",
-        Flag::NotCollected => "not collected",
-        Flag::NotApplicable => "not applicable",
-    }
-}
-
-fn status_name(status: Status) -> &'static str {
-    match status {
-        Status::Exists => "exists",
-        Status::DoesNotExist => "does not exist",
-        Status::Error => "error",
-        Status::NotCollected => "not collected",
-    }
-}
-
-fn datatype_name(datatype: Datatype) -> &'static str {
-    match datatype {
-        Datatype::Binary => "binary",
-        Datatype::Boolean => "boolean",
-        Datatype::DebianEvr => "debian_evr_string",
-        Datatype::Evr => "evr_string",
-        Datatype::FilesetRevision => "fileset_revision",
-        Datatype::Float => "float",
-        Datatype::Int => "int",
-        Datatype::Ios => "ios_version",
-        Datatype::Ipv4 => "ipv4_address",
-        Datatype::Ipv6 => "ipv6_address",
-        Datatype::Record => "record",
-        Datatype::String => "string",
-        Datatype::Version => "version",
-    }
 }

@@ -130,7 +130,7 @@ impl<'x> Parser<'x> {
         for (name, value) in tag.attributes() {
             match name {
                 "id" => id = unescape(value).ok(),
-                "flag" => flag = self::flag(value),
+                "flag" => flag = Flag::by_name(value),
                 "version" => version = value.parse().unwrap_or(0),
                 "variable_instance" => instance = value.parse().unwrap_or(1),
                 _ => {}
@@ -176,7 +176,7 @@ impl<'x> Parser<'x> {
         for (name, value) in tag.attributes() {
             match name {
                 "id" => number = value.parse::<u64>().ok(),
-                "status" => status = self::status(value),
+                "status" => status = Status::by_name(value),
                 _ => {}
             }
         }
@@ -217,7 +217,7 @@ impl<'x> Parser<'x> {
                     Some(datatype) => entity.datatype = datatype,
                     None => return self.scanner.refuse(format!("`{value}` is not a datatype")),
                 },
-                "status" => match status(value) {
+                "status" => match Status::by_name(value) {
                     Some(status) => entity.status = status,
                     None => return self.scanner.refuse(format!("`{value}` is not a status")),
                 },
@@ -256,26 +256,4 @@ impl<'x> Parser<'x> {
 /// Where the next one will stand. Lists are bounded far below what a u32 counts.
 fn here<T>(list: &[T]) -> u32 {
     u32::try_from(list.len()).unwrap_or(u32::MAX)
-}
-
-fn flag(value: &str) -> Option<Flag> {
-    Some(match value {
-        "complete" => Flag::Complete,
-        "does not exist" => Flag::DoesNotExist,
-        "error" => Flag::Error,
-        "incomplete" => Flag::Incomplete,
-        "not collected" => Flag::NotCollected,
-        "not applicable" => Flag::NotApplicable,
-        _ => return None,
-    })
-}
-
-fn status(value: &str) -> Option<Status> {
-    Some(match value {
-        "exists" => Status::Exists,
-        "does not exist" => Status::DoesNotExist,
-        "error" => Status::Error,
-        "not collected" => Status::NotCollected,
-        _ => return None,
-    })
 }
