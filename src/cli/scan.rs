@@ -13,6 +13,7 @@ use muster::collect::{Root, collect};
 use muster::limits::Limits;
 use muster::oval::truth::Compat;
 use muster::rule::Collect;
+use muster::rule::stream::is_xml;
 use muster::scan::digest::Digest;
 use muster::scan::inflate::Encoding;
 use muster::scan::{Scan, TableData, native};
@@ -39,7 +40,7 @@ pub(crate) struct Args {
     /// What to collect for: pack folders, folders of packs, rule files or compiled packs
     #[arg(long, num_args = 1.., value_name = "PATH")]
     rules: Vec<PathBuf>,
-    /// The same, and SCAP content: data streams, benchmarks and the files that they name (.xml, .xml.gz, .xml.bz2, .xml.zst)
+    /// The same, and SCAP content: data streams, benchmarks and the files that they name; plain, gzip, bzip2, zstd or xz
     #[arg(long = "for", num_args = 1.., value_name = "PATH")]
     content: Vec<PathBuf>,
     /// The profile of SCAP content: its id, or an end of it that no other has; `(all)` for every rule [default: what the benchmark selects]
@@ -188,13 +189,14 @@ struct Wish {
 
 impl Wish {
     fn of(args: &Args, limits: &Limits) -> anyhow::Result<Wish> {
-        let is_xml = |path: &PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().contains(".xml"));
+        // By their content, as everywhere that rules are given.
+        let is_xml = |path: &PathBuf| path.is_file() && is_xml(path);
         let (content, mut rules): (Vec<PathBuf>, Vec<PathBuf>) = args.content.iter().cloned().partition(is_xml);
         rules.extend(args.rules.iter().cloned());
         let asks = if rules.is_empty() { Collect::new() } else { asks(&rules, limits)? };
         let content = if content.is_empty() { None } else { Some(wanted(&content, args, limits)?) };
         if content.is_none() && (args.profile.is_some() || args.tailoring.is_some()) {
-            return Err(Usage("--profile and --tailoring are for SCAP content, and --for names none (.xml)".to_owned()).into());
+            return Err(Usage("--profile and --tailoring are for SCAP content, and --for names none".to_owned()).into());
         }
         Ok(Wish { asks, content })
     }

@@ -9,7 +9,7 @@ use muster::judge::Verdict;
 use muster::limits::Limits;
 use muster::oval::eval::{Evaluation, Prepared};
 use muster::oval::facts::Facts;
-use muster::oval::model::{DefinitionId, OvalResult};
+use muster::oval::model::{Content, DefinitionId, OvalResult};
 use muster::oval::native::{Native, Tables};
 use muster::oval::results::{self, Detail, Document, Host, Interface};
 use muster::oval::syschar::{Bound, SystemCharacteristics, bind};
@@ -18,7 +18,7 @@ use muster::scan::{Scan, TableData, Value, scap};
 use muster::xccdf::arf::{ASSET, Collection};
 use muster::xccdf::datastream::Source;
 use muster::xccdf::judge::{Judge, RuleResult};
-use muster::xccdf::model::Baseline;
+use muster::xccdf::model::{Baseline, Instance};
 use muster::xccdf::resolve::{Choice, resolve};
 use muster::xccdf::results::{Scored, Target, TestResult};
 use muster::xccdf::score::{Score, scores};
@@ -37,7 +37,6 @@ enum Subject<'t> {
 /// One OVAL document of the profile over the host.
 struct Part {
     href: String,
-    prepared: Prepared,
     native: Native,
     /// What the profile's rules come to.
     reached: BTreeSet<DefinitionId>,
@@ -87,13 +86,13 @@ impl<'a> Profile<'a> {
                 }
             }
         }
-        let parts = baseline.instances.iter().zip(reached).filter_map(|(instance, reached)| {
-            let content = baseline.contents.get(usize::try_from(instance.content).ok()?)?.clone();
-            let prepared = Prepared::new(content, &instance.bindings, stream.compat, limits);
-            let native = Native::new(&prepared, limits);
-            Some(Part { href: instance.href.clone(), prepared, native, reached })
-        });
-        let parts = parts.collect();
+        let instances = baseline.instances.iter().zip(judge.prepared()).zip(reached);
+        let part = |((instance, prepared), reached): ((&Instance, &Prepared), _)| Part {
+            href: instance.href.clone(),
+            native: Native::new(prepared, limits),
+            reached,
+        };
+        let parts = instances.map(part).collect();
         Profile { stream, source, judge, parts }
     }
 
@@ -103,16 +102,18 @@ impl<'a> Profile<'a> {
             Subject::Native(scan) => jiff::Timestamp::from_second(taken(scan))?,
         };
         let bound: Vec<Bound<'_>> = match host {
-            Subject::Uploaded(all) => self.parts.iter().map(|p| bind(all, p.prepared.content())).collect(),
+            Subject::Uploaded(all) => self.judge.prepared().iter().map(|p| bind(all, p.content())).collect(),
             Subject::Native(_) => Vec::new(),
         };
         let tables: Vec<Tables<'_>> = match host {
             Subject::Uploaded(_) => Vec::new(),
-            Subject::Native(scan) => self.parts.iter().map(|p| Tables::new(&p.prepared, &p.native, scan, limits)).collect(),
+            Subject::Native(scan) => {
+                self.judge.prepared().iter().zip(&self.parts).map(|(p, part)| Tables::new(p, &part.native, scan, limits)).collect()
+            }
         };
         let facts = bound.iter().map(|b| b as &dyn Facts<'_>).chain(tables.iter().map(|t| t as &dyn Facts<'_>));
         let mut evaluations: Vec<Evaluation<'_, '_, '_>> =
-            self.parts.iter().zip(facts).map(|(p, facts)| Evaluation::new(&p.prepared, facts, now.as_second())).collect();
+            self.judge.prepared().iter().zip(facts).map(|(p, facts)| Evaluation::new(p, facts, now.as_second())).collect();
         let mut ask = |instance: u32, definition| {
             let evaluation = usize::try_from(instance).ok().and_then(|i| evaluations.get_mut(i));
             evaluation.map_or(OvalResult::Error, |e| e.definition(definition))
@@ -120,14 +121,14 @@ impl<'a> Profile<'a> {
         let results = self.judge.judge(&mut ask);
         let scores = scores(self.judge.baseline(), &results, self.stream.compat);
         let timestamp = now.strftime("%Y-%m-%dT%H:%M:%S").to_string();
-        let mut oval = |at: usize, detail: Detail| {
+        let mut oval = |at: usize| {
             let (part, evaluation) = (self.parts.get(at)?, evaluations.get_mut(at)?);
-            self.oval(part, evaluation, host, &timestamp, detail, limits)
+            self.oval(part, self.judge.prepared().get(at)?.content(), evaluation, host, &timestamp, limits)
         };
         let text = match args.output {
             Output::Oval => {
                 let most = (0..self.parts.len()).max_by_key(|at| (self.parts[*at].reached.len(), usize::MAX - at));
-                let document = most.and_then(|at| oval(at, Detail::Full)).context("the profile has no OVAL checks")?;
+                let document = most.and_then(&mut oval).context("the profile has no OVAL checks")?;
                 if self.parts.len() > 1 {
                     note(format_args!("OVAL results of `{}`; `--output arf` holds all", most.map_or("", |at| &self.parts[at].href)));
                 }
@@ -136,7 +137,7 @@ impl<'a> Profile<'a> {
             Output::Xccdf => self.xccdf(&results, &scores, host, &now.to_string(), None, limits)?,
             Output::Arf => {
                 let reports: Vec<(String, String)> =
-                    (0..self.parts.len()).filter_map(|at| Some((format!("oval{at}"), oval(at, Detail::Full)?))).collect();
+                    (0..self.parts.len()).filter_map(|at| Some((format!("oval{at}"), oval(at)?))).collect();
                 self.xccdf(&results, &scores, host, &now.to_string(), Some(&reports), limits)?
             }
             Output::Table | Output::Json => bail!("not a document"),
@@ -158,10 +159,10 @@ impl<'a> Profile<'a> {
     fn oval<'x>(
         &self,
         part: &Part,
+        content: &Content,
         evaluation: &mut Evaluation<'_, 'x, '_>,
         host: &Subject<'x>,
         timestamp: &str,
-        detail: Detail,
         limits: &Limits,
     ) -> Option<String> {
         let native = match host {
@@ -169,18 +170,16 @@ impl<'a> Profile<'a> {
             Subject::Uploaded(_) => None,
         };
         let facts = match (host, &native) {
-            (Subject::Uploaded(all), _) => {
-                results::Facts::Uploaded(all.iter().max_by_key(|one| one.bind(part.prepared.content()).known())?)
-            }
+            (Subject::Uploaded(all), _) => results::Facts::Uploaded(all.iter().max_by_key(|one| one.bind(content).known())?),
             (Subject::Native(_), host) => results::Facts::Native(host.as_ref()?),
         };
         let text = self.source.component_text(&part.href);
         let element = text.as_ref().and_then(|t| Element::find(t, "oval_definitions", limits).ok().flatten());
         let document = Document {
-            content: part.prepared.content(),
+            content,
             source: element.as_ref(),
             facts,
-            detail,
+            detail: Detail::Full,
             only: Some(&part.reached).filter(|r| !r.is_empty()),
             timestamp,
         };
