@@ -22,6 +22,8 @@ pub mod xccdf;
 
 pub mod feed;
 
+pub mod patch;
+
 pub mod pack;
 
 // 3. Verdicts, over facts that are kept once for the whole fleet.
@@ -47,6 +49,8 @@ pub mod ingest;
 pub mod notify;
 
 pub mod client;
+
+pub mod subscription;
 
 pub mod agent;
 

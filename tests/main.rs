@@ -10,6 +10,7 @@ mod disk;
 mod engines;
 mod feeds;
 mod generate;
+mod patches;
 mod receiver;
 mod scap;
 mod server;

@@ -15,6 +15,7 @@ pub mod model;
 pub mod msrc;
 pub mod openvex;
 pub mod osv;
+pub mod oval;
 pub mod redhat;
 pub mod supersede;
 pub mod ubuntu;

@@ -40,6 +40,7 @@ pub enum Source {
     DebianList,
     Msrc,
     WesNg,
+    Oval,
 }
 
 /// A vendor's statement: "these products are affected by this, and that fixes it".

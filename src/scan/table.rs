@@ -135,6 +135,8 @@ pub static TABLES: &[Table] = &[
             col("build", Str, "full build on Windows, `10.0.20348.2700`"),
             col("arch", Str, "`x86_64`, `aarch64`"),
             col("kernel", Str, "release of the running kernel"),
+            col("kernel_version", Str, "version of the package that the running kernel is from, where it says so"),
+            col("reboot_required", Bool, "the system says that it waits for a restart"),
         ],
     },
     Table {
@@ -154,6 +156,24 @@ pub static TABLES: &[Table] = &[
             col("format", Str, "`deb`, `rpm`, `apk`, `msi`, `appx`"),
             col("release", Str, "distribution release it was built for, `debian:12`"),
             col("vendor", Str, "publisher"),
+        ],
+    },
+    Table {
+        name: "update",
+        extent: Complete,
+        key: 0,
+        value: None,
+        fold_case: false,
+        doc: "Newer versions of installed packages that the repositories of this endpoint offer, by what its package manager knew of them last. \
+              Tells a fix that can be installed here from one that only exists.",
+        collectors: "muster scan (apt, dnf, zypper, apk; without asking the network)",
+        columns: &[
+            col("name", Str, "binary package name"),
+            col("version", Str, "the version that would be installed, as in `package`"),
+            col("arch", Str, "architecture"),
+            col("source", Str, "source package name, where it is known"),
+            col("release", Str, "distribution release, as in `package`"),
+            col("repository", Str, "which repository offers it: `bookworm-security/main`, `baseos`"),
         ],
     },
     Table {

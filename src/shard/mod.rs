@@ -7,6 +7,7 @@
 mod judge;
 mod load;
 mod outbox;
+mod patches;
 mod swap;
 mod tasks;
 mod upload;

@@ -1,0 +1,1 @@
+//! The catalog against the definition, over random advisories and rows.

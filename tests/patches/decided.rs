@@ -1,0 +1,1 @@
+//! Patches through the shard: uploads, new catalogs, exemptions, lists and baselines.

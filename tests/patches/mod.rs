@@ -1,0 +1,8 @@
+//! Patches: from vendors' feeds to what an endpoint lacks.
+
+mod catalog;
+mod decided;
+mod linux;
+mod report;
+mod subscription;
+mod windows;

@@ -1,0 +1,1 @@
+//! `muster patch` and the API say the same.

@@ -1,0 +1,1 @@
+//! Feeds fetched from a server that misbehaves, and brought as files.

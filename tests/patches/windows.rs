@@ -1,0 +1,1 @@
+//! Windows: what WES-NG says of real hosts, held against ours.
