@@ -75,6 +75,11 @@ pub struct Client {
 
 impl Client {
     pub fn new(options: &Options) -> Result<Client, ClientError> {
+        Client::with_idle(options, IDLE_PER_HOST)
+    }
+
+    /// One that keeps so many idle connections to a server.
+    pub fn with_idle(options: &Options, idle: usize) -> Result<Client, ClientError> {
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -83,7 +88,7 @@ impl Client {
         let inner = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(IDLE_PER_HOST)
+            .pool_max_idle_per_host(idle)
             .http1_max_buf_size(HEAD_MAX)
             .build(https);
         Ok(Client { inner })

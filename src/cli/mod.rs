@@ -6,6 +6,7 @@ mod agent;
 mod demo;
 mod eval;
 mod feed;
+mod fleet;
 pub(crate) mod output;
 mod packs;
 mod rules;
@@ -37,6 +38,7 @@ enum Command {
     Rules(rules::Args),
     Eval(eval::Args),
     Feed(feed::Args),
+    Fleet(fleet::Args),
     Scan(scan::Args),
 }
 
@@ -65,7 +67,7 @@ impl Cli {
         match self.command {
             Command::Serve(_) => None,
             // Its daemon is in the same process, and the summary is what it is for.
-            Command::Demo(_) => Some(LevelFilter::WARN),
+            Command::Demo(_) | Command::Fleet(_) => Some(LevelFilter::WARN),
             _ => Some(LevelFilter::INFO),
         }
     }
@@ -79,6 +81,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Rules(args) => rules::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Feed(args) => feed::run(args),
+        Command::Fleet(args) => fleet::run(args),
         Command::Scan(args) => scan::run(args),
     }
 }

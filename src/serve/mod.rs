@@ -3,6 +3,7 @@
 //! `configuration + listener -> serving until the shutdown`. [`run`] is the whole of it inside a process (tests, `muster demo`);
 //! [`daemon`] adds the log, the socket and the signals.
 
+pub mod build;
 pub mod packs;
 mod systemd;
 

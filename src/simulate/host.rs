@@ -5,40 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use super::Random;
 use crate::scan::table::TableId;
 use crate::scan::{Row, Scan, TableData, Value};
 
 /// Versions that source packages had, the newest first: what a machine that lags behind has.
 pub type Past = BTreeMap<String, Vec<String>>;
-
-/// SplitMix64: small, and the same everywhere.
-#[derive(Clone, Debug)]
-pub struct Random(u64);
-
-impl Random {
-    pub fn new(seed: u64) -> Random {
-        Random(seed)
-    }
-
-    pub fn draw(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Below `n`; 0 for 0.
-    pub fn below(&mut self, n: usize) -> usize {
-        let n = u64::try_from(n).unwrap_or(u64::MAX);
-        usize::try_from(self.draw() % n.max(1)).unwrap_or(0)
-    }
-
-    /// True so many times in a hundred.
-    pub fn percent(&mut self, share: usize) -> bool {
-        self.below(100) < share
-    }
-}
 
 /// Kinds of machines in the fleet: each image lacks some of the host's packages and has settings of its own.
 const IMAGES: usize = 4;
