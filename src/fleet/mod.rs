@@ -3,8 +3,11 @@
 //! Memory follows distinct facts and deviations, not endpoints times facts.
 
 pub mod classes;
+pub mod gather;
 pub mod image;
+mod names;
 pub mod rows;
+pub mod shared;
 pub mod sums;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,21 +18,23 @@ use crate::scan::digest::Digest;
 use crate::scan::table::TableId;
 use classes::ClassId;
 use image::{ImageId, Images, is_near};
+use names::Names;
 use rows::{RowId, Rows};
+use shared::{Labels, Shared, Sharing};
 
 /// Position of an endpoint in [`Fleet`]; stable for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EndpointId(pub u32);
 
 /// The last scan of an endpoint, as the fleet keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     pub image: ImageId,
     /// Rows beside the image's, sorted.
     pub plus: Box<[RowId]>,
     /// Rows of the image that it lacks, sorted.
     pub minus: Box<[RowId]>,
-    pub tables: Tables,
+    pub tables: Shared<Tables>,
     pub digest: Digest,
     /// Counts the scans of this endpoint that changed something, from 1.
     pub sequence: u64,
@@ -40,7 +45,7 @@ pub struct Held {
 }
 
 /// Which tables a scan brought, and why some failed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Tables {
     /// Sorted.
     pub collected: Vec<TableId>,
@@ -64,11 +69,12 @@ impl Tables {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// There may be millions: what many have alike is shared, and nothing has room that it does not use.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    pub id: String,
-    pub hostname: String,
-    pub labels: BTreeMap<String, String>,
+    pub id: Box<str>,
+    pub hostname: Box<str>,
+    pub labels: Shared<Labels>,
     /// SHA-256 of its key.
     pub key_hash: [u8; 32],
     pub enrolled_ms: i64,
@@ -81,8 +87,11 @@ pub struct Fleet {
     pub rows: Rows,
     pub images: Images,
     pub classes: classes::Classes,
+    /// What endpoints have alike beside their rows.
+    pub sharing: Sharing,
+    gathering: gather::Gathering,
     endpoints: Vec<Option<Endpoint>>,
-    by_id: BTreeMap<String, EndpointId>,
+    names: Names,
 }
 
 /// What [`Fleet::hold`] changed beside the endpoint.
@@ -96,17 +105,22 @@ fn slot(id: EndpointId) -> usize {
     id.0 as usize
 }
 
+/// The id of an endpoint that is there.
+fn name(endpoints: &[Option<Endpoint>], at: EndpointId) -> &str {
+    endpoints.get(slot(at)).and_then(Option::as_ref).map_or("", |e| &e.id)
+}
+
 impl Fleet {
     pub fn len(&self) -> usize {
-        self.by_id.len()
+        self.names.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
+        self.names.len() == 0
     }
 
     pub fn find(&self, id: &str) -> Option<EndpointId> {
-        self.by_id.get(id).copied()
+        self.names.find(id, |at| name(&self.endpoints, at))
     }
 
     pub fn get(&self, id: EndpointId) -> Option<&Endpoint> {
@@ -119,26 +133,27 @@ impl Fleet {
 
     /// All endpoints by id.
     pub fn iter(&self) -> impl Iterator<Item = (EndpointId, &Endpoint)> {
-        self.by_id.values().filter_map(|id| Some((*id, self.get(*id)?)))
+        self.names.iter().filter_map(|at| Some((at, self.get(at)?)))
     }
 
     /// Those after an id, in the order of ids: for pages.
     pub fn after<'f>(&'f self, id: &str) -> impl Iterator<Item = (EndpointId, &'f Endpoint)> + use<'f> {
-        use std::ops::Bound;
-        let range = self.by_id.range::<str, _>((Bound::Excluded(id), Bound::Unbounded));
-        range.filter_map(|(_, id)| Some((*id, self.get(*id)?)))
+        let from = self.names.after(id, |at| name(&self.endpoints, at));
+        self.names.from(from).filter_map(|at| Some((at, self.get(at)?)))
     }
 
     /// Adds an endpoint, or replaces one of the same id that holds nothing yet.
     pub fn insert(&mut self, endpoint: Endpoint) -> EndpointId {
-        let id = self.by_id.get(&endpoint.id).copied().unwrap_or_else(|| {
-            self.endpoints.push(None);
-            // INVARIANT: limits.endpoints is far below 2^32.
-            EndpointId(u32::try_from(self.endpoints.len() - 1).unwrap_or(u32::MAX))
-        });
-        self.by_id.insert(endpoint.id.clone(), id);
-        self.endpoints[slot(id)] = Some(endpoint);
-        id
+        if let Some(at) = self.find(&endpoint.id) {
+            self.endpoints[slot(at)] = Some(endpoint);
+            return at;
+        }
+        self.endpoints.push(Some(endpoint));
+        // INVARIANT: limits.endpoints is far below 2^32.
+        let at = EndpointId(u32::try_from(self.endpoints.len() - 1).unwrap_or(u32::MAX));
+        let endpoints = &self.endpoints;
+        self.names.insert(at, |at| name(endpoints, at));
+        at
     }
 
     /// Puts a stored endpoint back, with the references that it holds.
@@ -146,22 +161,30 @@ impl Fleet {
         if let Some(held) = &endpoint.held {
             held.plus.iter().for_each(|r| self.rows.retain(*r));
             self.images.join(held.image);
-            self.classes.join(held.class);
         }
         self.insert(endpoint)
     }
 
+    /// After the last [`Fleet::restore`]: who is in which class.
+    pub fn restored(&mut self) {
+        let mut classes: BTreeMap<ClassId, u32> = BTreeMap::new();
+        for held in self.endpoints.iter().flatten().filter_map(|e| e.held.as_ref()) {
+            *classes.entry(held.class).or_default() += 1;
+        }
+        classes.into_iter().for_each(|(class, endpoints)| self.classes.join_many(class, endpoints));
+    }
+
     /// Takes an endpoint out. Its image, if that was the last one there.
     pub fn remove(&mut self, id: EndpointId) -> Option<(Endpoint, Moved)> {
+        self.get(id)?;
+        let endpoints = &self.endpoints;
+        self.names.remove(id, |at| name(endpoints, at));
         let endpoint = self.endpoints.get_mut(slot(id))?.take()?;
-        self.by_id.remove(&endpoint.id);
         let mut moved = Moved::default();
         if let Some(held) = &endpoint.held {
             held.plus.iter().for_each(|r| self.rows.release(*r));
             self.classes.leave(held.class);
-            if self.images.leave(held.image, &mut self.rows) {
-                moved.abandoned = Some(held.image);
-            }
+            moved.abandoned = self.leave_image(held.image);
         }
         Some((endpoint, moved))
     }
@@ -195,8 +218,8 @@ impl Fleet {
         self.images.note_all(&self.rows);
     }
 
-    /// Expresses a sorted row set as an image and deviations: the present image while it is near, else the nearest known one,
-    /// else a new one in the order of the upload. The rows that it deviates by are held.
+    /// Expresses a sorted row set as an image and deviations: the nearest known image if one is near, else a new one in the order of the upload. The image that
+    /// the endpoint has already is left only for one that is clearly nearer. The rows that it deviates by are held.
     pub fn hold(&mut self, before: Option<&Held>, sorted: &[RowId], order: &[RowId]) -> (ImageId, Box<[RowId]>, Box<[RowId]>, Moved) {
         let near = |images: &Images, id: ImageId| {
             let image = images.get(id)?;
@@ -205,7 +228,14 @@ impl Fleet {
         };
         let mut moved = Moved::default();
         let present = before.and_then(|h| near(&self.images, h.image));
-        let chosen = present.or_else(|| self.images.nearest(sorted).and_then(|id| near(&self.images, id)));
+        let nearest = self.images.nearest(sorted).filter(|id| present.as_ref().is_none_or(|p| p.0 != *id));
+        let chosen = match (present, nearest.and_then(|id| near(&self.images, id))) {
+            (Some(present), Some(other)) => {
+                let far = |(_, plus, minus): &(ImageId, Vec<RowId>, Vec<RowId>)| plus.len() + minus.len();
+                Some(if far(&other) + far(&other) / 4 + 8 < far(&present) { other } else { present })
+            }
+            (present, other) => present.or(other),
+        };
         let (image, plus, minus) = chosen.unwrap_or_else(|| {
             let id = self.images.found(order.to_vec(), &mut self.rows);
             moved.founded = Some(id);
@@ -215,16 +245,23 @@ impl Fleet {
         self.images.join(image);
         if let Some(before) = before {
             before.plus.iter().for_each(|r| self.rows.release(*r));
-            if self.images.leave(before.image, &mut self.rows) {
-                moved.abandoned = Some(before.image);
-            }
+            moved.abandoned = self.leave_image(before.image);
         }
         (image, plus.into(), minus.into(), moved)
     }
 
+    /// An endpoint is no more at an image. The image, if it was the last one there.
+    fn leave_image(&mut self, image: ImageId) -> Option<ImageId> {
+        let gone = self.images.leave(image, &mut self.rows);
+        if gone {
+            self.gathering.forget(image);
+        }
+        gone.then_some(image)
+    }
+
     /// An endpoint's last scan in parsed form, for the definition of a verdict and for people.
     pub fn scan_of(&self, endpoint: &Endpoint, limits: &crate::limits::Limits) -> crate::scan::Scan {
-        let Some(held) = &endpoint.held else { return crate::scan::Scan { endpoint: endpoint.id.clone(), ..Default::default() } };
+        let Some(held) = &endpoint.held else { return crate::scan::Scan { endpoint: endpoint.id.to_string(), ..Default::default() } };
         self.scan_from(&endpoint.id, &self.rows_of(held), &held.tables, None, limits)
     }
 

@@ -81,11 +81,15 @@ impl Names {
         self.order.iter().flatten().copied()
     }
 
-    /// Those after an id, which need not be there.
-    pub(super) fn after<'i>(&self, id: &str, of: impl Fn(EndpointId) -> &'i str) -> impl Iterator<Item = EndpointId> + use<'_, 'i> {
+    /// Where the ids after one begin, which need not be there: for [`Names::from`].
+    pub(super) fn after<'i>(&self, id: &str, of: impl Fn(EndpointId) -> &'i str) -> (usize, usize) {
         let (piece, place) = self.place(id, &of).unwrap_or_default();
         let found = self.order.get(piece).and_then(|p| p.get(place)).is_some_and(|at| of(*at) == id);
-        self.order.iter().skip(piece).flatten().skip(place + usize::from(found)).copied()
+        (piece, place + usize::from(found))
+    }
+
+    pub(super) fn from(&self, (piece, place): (usize, usize)) -> impl Iterator<Item = EndpointId> {
+        self.order.iter().skip(piece).flatten().skip(place).copied()
     }
 }
 
@@ -120,7 +124,7 @@ mod tests {
                 prop_assert_eq!(names.find(id, of), map.get(id).copied());
                 use std::ops::Bound;
                 let after = map.range::<str, _>((Bound::Excluded(id), Bound::Unbounded)).map(|(_, at)| *at);
-                prop_assert!(names.after(id, of).eq(after));
+                prop_assert!(names.from(names.after(id, of)).eq(after));
             }
         }
     }

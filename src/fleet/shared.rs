@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Tables;
 
-pub type SharedId = u32;
+pub type SharedId = u64;
 
 pub type Labels = BTreeMap<String, String>;
 
@@ -108,6 +108,11 @@ impl Sharing {
             Stored::Tables(tables) => drop(self.tables.insert(Shared(Arc::new((id, tables))))),
             Stored::Labels(labels) => drop(self.labels.insert(Shared(Arc::new((id, labels))))),
         }
+    }
+
+    /// All that there are, for endpoints that are read back.
+    pub fn iter(&self) -> (impl Iterator<Item = &Shared<Tables>>, impl Iterator<Item = &Shared<Labels>>) {
+        (self.tables.iter(), self.labels.iter())
     }
 
     /// Those that no endpoint has any more leave, when they may be many. Their numbers.

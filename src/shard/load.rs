@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::patches::{Patches, StoredExemption};
+use super::stored::Known;
 use super::{Alert, Kept, Shard, Totals, outbox};
 use crate::deploy::{Action, Blocked, Task, TaskState};
-use crate::fleet::{Endpoint, Fleet};
+use crate::fleet::Fleet;
 use crate::limits::Limits;
 use crate::pack::Pack;
 use crate::pack::program::Tallies;
@@ -111,11 +112,18 @@ impl Shard {
             self.fleet.classes.insert(number(Space::Classes, k)?, verdicts);
             Ok(())
         })?;
+        store.each(Space::Shared, &mut |k, v| {
+            let id = k.try_into().map(u64::from_be_bytes).map_err(|_| damaged(Space::Shared, k, "its key is not a number"))?;
+            self.fleet.sharing.restore(id, decode(Space::Shared, k, v)?);
+            Ok(())
+        })?;
+        let known = Known::of(&self.fleet.sharing);
         store.each(Space::Endpoints, &mut |k, v| {
-            let endpoint: Endpoint = decode(Space::Endpoints, k, v)?;
+            let endpoint = known.endpoint(k, v)?;
             self.fleet.restore(endpoint);
             Ok(())
         })?;
+        self.fleet.restored();
         self.fleet.ask_all(&self.pack, &self.limits);
         Ok(())
     }

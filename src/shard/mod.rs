@@ -8,6 +8,7 @@ mod judge;
 mod load;
 mod outbox;
 mod patches;
+mod stored;
 mod swap;
 mod tasks;
 mod upload;
@@ -27,7 +28,8 @@ use crate::deploy::Task;
 use crate::drift::{Cause, Change, Episode};
 use crate::event::{Event, subscribed};
 use crate::fleet::rows::{RowId, Rows};
-use crate::fleet::{Endpoint, EndpointId, Fleet};
+use crate::fleet::shared::{self, Labels, Shared};
+use crate::fleet::{Endpoint, EndpointId, Fleet, Tables};
 use crate::limits::Limits;
 use crate::pack::program::{TableStates, Tallies};
 use crate::pack::{Joined, Pack};
@@ -214,17 +216,32 @@ pub struct Totals {
 #[derive(Debug, Default)]
 struct Live {
     seen_ms: std::sync::atomic::AtomicI64,
-    /// Hash of the last body as sent, and the scan that it brought.
-    body: Option<Body>,
+    /// The batch that its last body was applied in.
+    batch: u64,
+    body: u64,
+    length: u32,
+    /// The scan that it brought: the low half of [`crate::fleet::Held::sequence`]. 0: there was none, or it has gone round.
+    sequence: u32,
 }
 
-/// An upload that was applied.
-#[derive(Debug)]
-struct Body {
-    hash: BodyHash,
-    digest: Digest,
-    /// The batch that it was applied in.
-    batch: u64,
+impl Live {
+    /// Keeps what the body that was applied last is recognised by.
+    fn keep(&mut self, body: &BodyHash, sequence: u64, batch: u64) {
+        (self.body, self.length) = (body.hash, body.length);
+        (self.sequence, self.batch) = (low(sequence), batch);
+    }
+
+    /// Whether a body is the last one, which brought the scan of this number, and its batch is on the disk.
+    fn knows(&self, body: &BodyHash, sequence: u64, durable: u64) -> bool {
+        self.sequence != 0
+            && (self.body, self.length) == (body.hash, body.length)
+            && self.sequence == low(sequence)
+            && self.batch <= durable
+    }
+}
+
+fn low(sequence: u64) -> u32 {
+    u32::try_from(sequence & u64::from(u32::MAX)).unwrap_or(0)
 }
 
 impl Shard {
@@ -314,6 +331,7 @@ impl Shard {
         if again && self.policy.policy.refuse_again {
             return Err(Refusal::AlreadyEnrolled(id));
         }
+        let (hostname, labels) = (hostname.into_boxed_str(), self.share_labels(&labels, out));
         let at = match known {
             // The same machine installed again, or one that lost its key: it keeps its history and gets a new key.
             Some(at) => {
@@ -330,7 +348,7 @@ impl Shard {
                 at
             }
             None => {
-                let endpoint = Endpoint { id: id.clone(), hostname, labels, key_hash, enrolled_ms: now_ms, held: None };
+                let endpoint = Endpoint { id: id.as_str().into(), hostname, labels, key_hash, enrolled_ms: now_ms, held: None };
                 self.fleet.insert(endpoint)
             }
         };
@@ -406,6 +424,9 @@ impl Shard {
 
     /// Frees rows that no endpoint shows any more, when they are many.
     fn sweep(&mut self, out: &mut Applied) {
+        for id in self.fleet.sharing.sweep() {
+            out.batch.delete(Space::Shared, id.to_be_bytes());
+        }
         let rows = &mut self.fleet.rows;
         let garbage = rows.unreferenced() + rows.aliases();
         if garbage > 4096 && garbage > rows.len() / 4 {
@@ -440,9 +461,26 @@ impl Shard {
         live.max(stored)
     }
 
+    /// The labels that endpoints with the same ones have in common.
+    fn share_labels(&mut self, labels: &Labels, out: &mut Applied) -> Shared<Labels> {
+        let (shared, fresh) = self.fleet.sharing.labels(labels);
+        if fresh {
+            out.batch.put_record(Space::Shared, shared.id().to_be_bytes(), &shared::Stored::Labels(labels.clone()));
+        }
+        shared
+    }
+
+    fn share_tables(&mut self, tables: &Tables, out: &mut Applied) -> Shared<Tables> {
+        let (shared, fresh) = self.fleet.sharing.tables(tables);
+        if fresh {
+            out.batch.put_record(Space::Shared, shared.id().to_be_bytes(), &shared::Stored::Tables(tables.clone()));
+        }
+        shared
+    }
+
     fn store_endpoint(&self, at: EndpointId, out: &mut Applied) {
         if let Some(endpoint) = self.fleet.get(at) {
-            out.batch.put_record(Space::Endpoints, endpoint.id.as_bytes(), endpoint);
+            out.batch.put(Space::Endpoints, endpoint.id.as_bytes(), stored::record(endpoint));
         }
     }
 

@@ -53,7 +53,7 @@ impl Shard {
             self.stand_all();
             self.watch_anew(now_ms, out);
         }
-        let all: Vec<(EndpointId, String)> = self.fleet.iter().map(|(at, e)| (at, e.id.clone())).collect();
+        let all: Vec<(EndpointId, String)> = self.fleet.iter().map(|(at, e)| (at, e.id.to_string())).collect();
         for (at, id) in all {
             self.check_baselines(at, &id, now_ms, out);
         }
@@ -84,7 +84,7 @@ impl Shard {
                 *entry += 1;
                 let named = turned.entry(rule_id.to_owned()).or_default();
                 if named.endpoints.len() < NAMED_MAX {
-                    named.endpoints.push(endpoint.id.clone());
+                    named.endpoints.push(endpoint.id.to_string());
                 }
             }
         }

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::judge::{DAY_MS, Judged};
 use super::patches::Required;
-use super::{Applied, Body, Refusal, Shard};
+use super::{Applied, Refusal, Shard};
 use crate::deploy::Observation as Seen;
 use crate::drift::{self, Cause, Flip, Stand, stand};
 use crate::fleet::classes::ClassId;
@@ -30,14 +30,14 @@ use crate::state::Space;
 /// the key, would only keep the server from looking at what they themselves send, and they may as well send the first one again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyHash {
-    length: usize,
-    hash: u64,
+    pub(super) length: u32,
+    pub(super) hash: u64,
 }
 
 impl BodyHash {
     pub fn of(body: &[u8]) -> BodyHash {
         static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::default);
-        BodyHash { length: body.len(), hash: KEY.hash_one(body) }
+        BodyHash { length: u32::try_from(body.len()).unwrap_or(u32::MAX), hash: KEY.hash_one(body) }
     }
 }
 
@@ -108,9 +108,8 @@ impl Shard {
     /// INVARIANT: ack means durable: `durable` is the number of the newest batch on the disk, and what came later is not known yet.
     pub fn recognise(&self, endpoint: EndpointId, body: &BodyHash, durable: u64, now_ms: i64) -> Option<Uploaded> {
         let live = self.live.get(endpoint.0 as usize)?;
-        let known = live.body.as_ref()?;
         let held = self.fleet.get(endpoint)?.held.as_ref()?;
-        if known.hash != *body || held.digest != known.digest || known.batch > durable || self.awaits_scan(endpoint) {
+        if !live.knows(body, held.sequence, durable) || self.awaits_scan(endpoint) {
             return None;
         }
         live.seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
@@ -138,17 +137,19 @@ impl Shard {
         let body = prepared.body;
         let facts = self.intern(prepared, before.as_ref(), out);
         self.live_mut(at).seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
-        self.live_mut(at).body = Some(Body { hash: body, digest: facts.digest, batch: self.applied });
+        let batch = self.applied;
         if let Some(held) = before.as_ref().filter(|h| h.digest == facts.digest && facts.added.is_empty() && facts.removed.is_empty()) {
             if self.awaits_scan(at) {
                 self.check_baselines(at, id, now_ms, out);
             }
+            self.live_mut(at).keep(&body, held.sequence, batch);
             return Ok(self.uploaded(at, held, false));
         }
         // Taken now: the class before is gone when this was its last endpoint.
         let old = before.as_ref().map(|h| self.fleet.classes.verdicts(h.class).to_vec());
         let stood = self.before_turn(before.as_ref(), at, &facts.tables, &facts.added, &facts.removed);
         let held = self.hold(at, before.as_ref(), &facts, now_ms, out);
+        self.live_mut(at).keep(&body, held.sequence, batch);
         self.after_turn(at, id, &stood, &facts.added, now_ms, out);
         match old {
             None => self.first_scan(at, id, &held, now_ms, out),
@@ -190,7 +191,7 @@ impl Shard {
         let rows = self.near(way, &prepared, before, &new).unwrap_or_else(|| self.whole(&prepared, before, &new));
         let mut tables = Tables::default();
         if let (Some(before), Some(_)) = (before, &prepared.header.base) {
-            tables = before.tables.clone();
+            tables = Tables::clone(&before.tables);
             tables.collected.retain(|t| !prepared.sends(*t));
             tables.failed.retain(|t, _| !prepared.sends(*t));
         }
@@ -210,7 +211,7 @@ impl Shard {
             (RowSet::Near { plus, .. }, None) => (plus.clone(), Vec::new()),
         };
         let mut digest = before.map_or_else(Digest::default, |h| h.digest);
-        if before.is_none_or(|h| h.tables != tables) {
+        if before.is_none_or(|h| *h.tables != tables) {
             digest.subtract(&before.map_or_else(Digest::default, |h| h.tables.digest()));
             digest.add(&tables.digest());
         }
@@ -232,7 +233,10 @@ impl Shard {
             minus.sort_unstable();
         }
         let rows = image.rows.len() + plus.len() - minus.len();
-        is_near(plus.len() + minus.len(), rows).then_some(RowSet::Near { plus, minus })
+        let (deviations, had) = (plus.len() + minus.len(), before.plus.len() + before.minus.len());
+        // So much at once is a patch wave, and another image may be nearer now.
+        let wave = deviations > had + 32 && deviations > rows / 64;
+        (is_near(deviations, rows) && !wave).then_some(RowSet::Near { plus, minus })
     }
 
     /// All rows of a scan.
@@ -263,14 +267,34 @@ impl Shard {
     fn hold(&mut self, at: EndpointId, before: Option<&Held>, facts: &Facts, now_ms: i64, out: &mut Applied) -> Held {
         let (image, plus, minus) = self.place(before, &facts.rows, out);
         let sequence = before.map_or(0, |h| h.sequence) + 1;
-        let tables = facts.tables.clone();
+        let tables = self.share_tables(&facts.tables, out);
         let mut held = Held { image, plus, minus, tables, digest: facts.digest, sequence, received_ms: now_ms, class: 0 };
         held.class = self.classify(before, &held, facts, out);
         if let Some(endpoint) = self.fleet.get_mut(at) {
             endpoint.held = Some(held.clone());
         }
         self.store_endpoint(at, out);
+        if matches!(facts.rows, RowSet::Whole { .. }) && self.gather(at, out) {
+            held = self.fleet.get(at).and_then(|e| e.held.clone()).unwrap_or(held);
+        }
         held
+    }
+
+    /// Gives an endpoint and others like it an image of their own, if there are enough of them.
+    fn gather(&mut self, at: EndpointId, out: &mut Applied) -> bool {
+        let Some(gathered) = self.fleet.gather(at) else { return false };
+        self.store_image(gathered.founded, out);
+        if let Some(abandoned) = gathered.abandoned {
+            out.batch.delete(Space::Images, abandoned.to_be_bytes());
+        }
+        gathered.moved.iter().for_each(|other| self.store_endpoint(*other, out));
+        true
+    }
+
+    fn store_image(&self, id: ImageId, out: &mut Applied) {
+        if let Some(image) = self.fleet.images.get(id) {
+            out.batch.put_record(Space::Images, id.to_be_bytes(), &image.order.to_vec());
+        }
     }
 
     /// The image and the deviations that the rows are from now on.
@@ -284,8 +308,8 @@ impl Shard {
             (RowSet::Whole { order, sorted }, _) => (order, sorted),
         };
         let (image, plus, minus, moved) = self.fleet.hold(before, sorted, order);
-        if let Some(founded) = moved.founded.and_then(|id| self.fleet.images.get(id).map(|i| (id, i.order.to_vec()))) {
-            out.batch.put_record(Space::Images, founded.0.to_be_bytes(), &founded.1);
+        if let Some(founded) = moved.founded {
+            self.store_image(founded, out);
         }
         if let Some(abandoned) = moved.abandoned {
             out.batch.delete(Space::Images, abandoned.to_be_bytes());

@@ -13,7 +13,7 @@ use crate::scan::native::{Nothing, decode, decode_scan};
 use crate::scan::table::TableId;
 
 fn small(seed: u64) -> Fleet {
-    Fleet::new(Options { seed, images: 4, levels: 6, ..Options::default() })
+    Fleet::new(Options { seed, images: 2, levels: 3, ..Options::default() })
 }
 
 fn read(bytes: &[u8]) -> Scan {
@@ -21,7 +21,7 @@ fn read(bytes: &[u8]) -> Scan {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(8))]
 
     #[test]
     fn a_machine_is_the_same_whatever_was_asked_before(seed in 0u64..4, number in 0u32..100_000, step in 0u32..200) {

@@ -22,6 +22,8 @@ pub enum Space {
     Images,
     /// Class id -> verdicts.
     Classes,
+    /// Number -> labels or tables that endpoints have alike.
+    Shared,
     /// Endpoint id -> endpoint.
     Endpoints,
     /// Endpoint id, 0, rule id -> episode.
@@ -46,15 +48,18 @@ impl Space {
         match self {
             // From 2 on an action may be about a patch.
             Space::Tasks => 2,
+            // From 2 on what endpoints have alike is in `shared`.
+            Space::Endpoints => 2,
             _ => 1,
         }
     }
 
-    pub const FIXED: [Space; 11] = [
+    pub const FIXED: [Space; 12] = [
         Space::Meta,
         Space::Rows,
         Space::Images,
         Space::Classes,
+        Space::Shared,
         Space::Endpoints,
         Space::Episodes,
         Space::Tasks,
@@ -70,6 +75,7 @@ impl Space {
             Space::Rows => "rows".to_owned(),
             Space::Images => "images".to_owned(),
             Space::Classes => "classes".to_owned(),
+            Space::Shared => "shared".to_owned(),
             Space::Endpoints => "endpoints".to_owned(),
             Space::Episodes => "episodes".to_owned(),
             Space::Tasks => "tasks".to_owned(),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
 
 mod drift;
+mod fleet;
 mod harness;
 mod life;
 mod scap;

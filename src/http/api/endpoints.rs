@@ -36,9 +36,9 @@ pub struct Shown {
 
 pub fn shown(shard: &Shard, at: EndpointId, endpoint: &Endpoint) -> Shown {
     Shown {
-        id: endpoint.id.clone(),
-        hostname: endpoint.hostname.clone(),
-        labels: endpoint.labels.clone(),
+        id: endpoint.id.to_string(),
+        hostname: endpoint.hostname.to_string(),
+        labels: BTreeMap::clone(&endpoint.labels),
         enrolled_at: time(endpoint.enrolled_ms),
         seen_at: time(shard.seen_ms(at)),
         scan: endpoint.held.as_ref().map(scan_of),
@@ -87,7 +87,7 @@ pub async fn list(call: Call) -> Answer {
                 if items.len() == limit || looked_at == SCAN_MAX {
                     return (items, last.map(query::cursor));
                 }
-                last = Some(endpoint.id.as_str());
+                last = Some(&*endpoint.id);
                 if labels.iter().all(|(k, v)| endpoint.labels.get(k) == Some(v)) {
                     items.push(shown(shard, at, endpoint));
                 }
@@ -155,7 +155,7 @@ pub async fn scan(call: Call) -> Answer {
             let rows = shard.rows();
             let copy = |row| Some((rows.table(row)?, rows.bytes(row).to_vec()));
             let copied: Vec<(TableId, Vec<u8>)> = shard.fleet.rows_of(held).into_iter().filter_map(copy).collect();
-            let mut scan = Scan { endpoint: endpoint.id.clone(), hostname: Some(endpoint.hostname.clone()), ..Scan::default() };
+            let mut scan = Scan { endpoint: endpoint.id.to_string(), hostname: Some(endpoint.hostname.to_string()), ..Scan::default() };
             scan.tables.extend(held.tables.collected.iter().map(|t| (*t, TableData::Rows(Vec::new()))));
             scan.tables.extend(held.tables.failed.iter().map(|(t, why)| (*t, TableData::Failed(why.clone()))));
             Ok::<_, Problem>((scan, copied, shard.limits().clone()))

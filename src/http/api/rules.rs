@@ -91,7 +91,7 @@ pub async fn endpoints(call: Call) -> Answer {
                     next = last.map(query::cursor);
                     break;
                 }
-                last = Some(endpoint.id.as_str());
+                last = Some(&*endpoint.id);
                 let Some(held) = &endpoint.held else { continue };
                 let verdict = shard.fleet.classes.verdict(held.class, rule);
                 if distinct.contains(&verdict) {

@@ -62,7 +62,7 @@ pub async fn list(call: Call) -> Answer {
 fn page(shard: &Shard, wanted: &Wanted, limit: usize, cursor: &str) -> (Vec<Value>, Option<String>) {
     let (from, mut after) = cursor.split_once('\n').map_or((cursor, None), |(id, item)| (id, Some(item)));
     let begun = after.and_then(|_| shard.fleet.find(from)).map(|at| (at, from));
-    let rest = shard.fleet.after(from).map(|(at, e)| (at, e.id.as_str()));
+    let rest = shard.fleet.after(from).map(|(at, e)| (at, &*e.id));
     let (mut items, mut last) = (Vec::new(), String::new());
     for (looked_at, (at, id)) in begun.into_iter().chain(rest).enumerate() {
         if looked_at == SCAN_MAX {
@@ -86,7 +86,7 @@ fn page(shard: &Shard, wanted: &Wanted, limit: usize, cursor: &str) -> (Vec<Valu
 fn of(shard: &Shard, at: EndpointId, task: &Task) -> Value {
     let mut shown = task.shown();
     if let (Some(object), Some(endpoint)) = (shown.as_object_mut(), shard.fleet.get(at)) {
-        object.insert("endpoint".to_owned(), endpoint.id.clone().into());
+        object.insert("endpoint".to_owned(), (*endpoint.id).into());
     }
     shown
 }

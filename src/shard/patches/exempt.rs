@@ -45,7 +45,7 @@ impl Exempting {
 
     /// Whether any may hold at an endpoint.
     pub(super) fn any_for(&self, endpoint: &Endpoint, policy: &Policy) -> bool {
-        self.everywhere || self.endpoints.contains(&endpoint.id) || self.groups.iter().any(|g| policy.group_holds(g, endpoint))
+        self.everywhere || self.endpoints.contains(&*endpoint.id) || self.groups.iter().any(|g| policy.group_holds(g, endpoint))
     }
 
     /// The exemption of a patch at an endpoint; of several the oldest.
@@ -58,7 +58,7 @@ impl Exempting {
 
 pub(super) fn in_scope(scope: &Scope, endpoint: &Endpoint, policy: &Policy) -> bool {
     match scope {
-        Scope::Endpoint(id) => *id == endpoint.id,
+        Scope::Endpoint(id) => **id == *endpoint.id,
         Scope::Group(name) => policy.group_holds(name, endpoint),
         Scope::Everywhere => true,
     }

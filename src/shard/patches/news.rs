@@ -175,7 +175,7 @@ impl Shard {
         let is_in = |e: &crate::fleet::Endpoint| {
             about.iter().any(|i| policy.policy.baselines.get(*i).is_some_and(|b| policy.policy.is_about(b, e)))
         };
-        let all: Vec<(EndpointId, String)> = self.fleet.iter().filter(|(_, e)| is_in(e)).map(|(at, e)| (at, e.id.clone())).collect();
+        let all: Vec<(EndpointId, String)> = self.fleet.iter().filter(|(_, e)| is_in(e)).map(|(at, e)| (at, e.id.to_string())).collect();
         for (at, id) in all {
             self.check_baselines(at, &id, now_ms, out);
         }

@@ -49,7 +49,7 @@ impl Shard {
     ) -> Before {
         let os = TableId::by_name("os");
         let touched = added.iter().chain(removed);
-        let decides = before.is_some_and(|h| h.tables != *tables) || touched.clone().any(|r| self.fleet.rows.table(*r) == os);
+        let decides = before.is_some_and(|h| *h.tables != *tables) || touched.clone().any(|r| self.fleet.rows.table(*r) == os);
         let mut patches = patches_of(&self.fleet.rows, touched);
         self.weigh(&patches);
         if let Some(held) = before.filter(|_| decides) {
@@ -212,7 +212,7 @@ impl Shard {
         }
         let mut posture = images.get(&held.image).copied().unwrap_or_default();
         let own = self.fleet.deviating(held);
-        let as_image = Held { plus: Box::default(), minus: Box::default(), tables: Tables::default(), ..held.clone() };
+        let as_image = Held { plus: Box::default(), minus: Box::default(), ..held.clone() };
         let (from, to) = (self.fleet.sums_of(&as_image, &own), self.fleet.sums_of(held, &own));
         for (patch, (from, to)) in own.iter().zip(from.iter().zip(&to)) {
             let weight = self.weight(*patch);

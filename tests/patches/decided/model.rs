@@ -61,7 +61,7 @@ fn state(notes: &[Note], not_collected: bool) -> State {
 
 fn exempts(e: &Exemption, patch: &str, endpoint: &Endpoint, policy: &Policy, now_ms: i64) -> bool {
     let scoped = match &e.scope {
-        Scope::Endpoint(id) => *id == endpoint.id,
+        Scope::Endpoint(id) => **id == *endpoint.id,
         Scope::Group(name) => policy.groups.iter().any(|g| g.name == *name && g.holds(endpoint)),
         Scope::Everywhere => true,
     };
@@ -140,14 +140,14 @@ pub(super) fn check(shard: &Shard, ticked_ms: i64) {
             let state = defined.stands.get(&patch).map_or(silent, |s| s.state);
             if state != State::NotApplicable {
                 *counts.entry(patch).or_default().entry(state).or_default() += 1;
-                places.entry(patch).or_default().push((of.id.clone(), state));
+                places.entry(patch).or_default().push((of.id.to_string(), state));
             }
         }
     }
     assert_eq!(*shard.patch_totals(), totals);
     for patch in shard.catalog.patches() {
         assert_eq!(shard.patch_counts(patch), counts.remove(&patch).unwrap_or_default());
-        let named = |(at, state)| (shard.fleet.get(at).unwrap().id.clone(), state);
+        let named = |(at, state)| (shard.fleet.get(at).unwrap().id.to_string(), state);
         let all: Vec<(String, State)> = shard.patch_endpoints(patch, "").map(named).collect();
         let expected = places.remove(&patch).unwrap_or_default();
         assert_eq!(all, expected);

@@ -9,7 +9,7 @@ mod report;
 mod send;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -218,6 +218,7 @@ async fn prepare(args: &Args) -> anyhow::Result<Sender> {
         attempts: args.attempts,
         seed: args.kind.seed,
         maker,
+        newest: args.kind.numbers().map(|_| AtomicU32::new(0)).collect(),
         tally: Mutex::default(),
     })
 }

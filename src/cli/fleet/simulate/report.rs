@@ -57,7 +57,8 @@ fn upper(micros: u64) -> u64 {
 }
 
 fn millis(micros: u64) -> f64 {
-    Duration::from_micros(micros).as_secs_f64() * 1000.0
+    // Exact below an hour, and of no interest above.
+    f64::from(u32::try_from(micros).unwrap_or(u32::MAX)) / 1000.0
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]

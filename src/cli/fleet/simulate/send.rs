@@ -41,6 +41,8 @@ pub(super) struct Sender {
     pub(super) attempts: u32,
     pub(super) seed: u64,
     pub(super) maker: Maker,
+    /// The newest step that each machine has begun to send, plus one: an agent that has something newer does not come again with the old.
+    pub(super) newest: Vec<AtomicU32>,
     pub(super) tally: Mutex<Tally>,
 }
 
@@ -66,6 +68,9 @@ impl Sender {
             t.sent += 1;
             t.late.record(due.elapsed());
         });
+        let newest = usize::try_from(what.number - self.first).ok().and_then(|at| self.newest.get(at));
+        let mine = what.step.saturating_add(1);
+        newest.map(|n| n.fetch_max(mine, Ordering::Relaxed));
         let mut random = Random::new(self.seed ^ u64::from(what.number) << 20 ^ u64::from(what.step));
         let (mut attempt, mut wait, mut delta) = (1, FIRST_WAIT, matches!(what.what, What::Delta { .. }));
         loop {
@@ -98,6 +103,9 @@ impl Sender {
             };
             if attempt >= self.attempts {
                 return self.tally(|t| t.lose(why));
+            }
+            if newest.is_some_and(|n| n.load(Ordering::Relaxed) > mine) {
+                return self.tally(|t| t.lose("superseded".to_owned()));
             }
             attempt += 1;
             self.tally(|t| t.retries += 1);
