@@ -17,7 +17,7 @@ use super::report::{Brief, Here, Installable, Name, Place, Stand, Standing, plac
 use super::{Says, State};
 use crate::feed::model::Restart;
 use crate::scan::row::Value;
-use crate::version::Scheme;
+use crate::version::ecosystem::Order;
 use arrange::{Draft, Need, arrange};
 
 /// What a step does.
@@ -131,6 +131,7 @@ fn need(standing: &Standing<'_>, stand: &Stand) -> Need {
         name: stand.name().clone(),
         kind: standing.definition(stand).map_or(Kind::Update, |d| d.kind),
         priority: standing.rank(stand).map_or(0, |r| r.priority),
+        due: standing.rank(stand).and_then(|r| r.due.clone()),
         packages: places.iter().filter(|p| upgrades(p)).map(|p| (p.name.clone(), p.arch.clone())).collect(),
         brought_by: if stand.state == State::Superseded { standing.brought_by(stand) } else { Vec::new() },
         exempt: stand.state == State::Exempt,
@@ -191,13 +192,13 @@ fn step(standing: &Standing<'_>, stands: &[&Stand], drafts: &[Draft], draft: &Dr
 
 /// The packages of a step, each once, at the highest version that any of its patches asks for.
 fn packages(standing: &Standing<'_>, own: &[&Stand]) -> Vec<Upgrade> {
-    let mut out: BTreeMap<(String, String), (Upgrade, Option<Scheme>)> = BTreeMap::new();
+    let mut out: BTreeMap<(String, String), (Upgrade, Option<Order>)> = BTreeMap::new();
     for stand in own {
         let scheme = |place: &Place| {
             let rows = stand.said.iter().filter_map(|(at, note)| Some((standing.row(*at)?, note)));
             let mut of_place = rows.filter(|(row, _)| row.get("name").as_str() == Some(&*place.name));
             let (row, note) = of_place.next()?;
-            place_of(standing.definition(stand)?, row, note.says())?.0.versions.scheme
+            place_of(standing.definition(stand)?, row, note.says())?.0.order()
         };
         for place in standing.places(stand).into_iter().filter(upgrades) {
             let scheme = scheme(&place);
@@ -231,10 +232,10 @@ fn packages(standing: &Standing<'_>, own: &[&Stand]) -> Vec<Upgrade> {
     out.into_values().map(|(upgrade, _)| upgrade).collect()
 }
 
-fn older(scheme: Option<Scheme>, a: &str, b: &str) -> bool {
+fn older(scheme: Option<Order>, a: &str, b: &str) -> bool {
     match scheme {
         _ if a.is_empty() || b.is_empty() => a.is_empty() && !b.is_empty(),
-        Some(scheme) => scheme.compare(a, b) == Ordering::Less,
+        Some(order) => order.compare(a, b) == Ordering::Less,
         None => false,
     }
 }

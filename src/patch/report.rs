@@ -4,6 +4,7 @@
 //! command make the same views of the same rows, so they cannot differ.
 
 mod matching;
+pub mod page;
 mod standing;
 
 use std::collections::BTreeMap;
@@ -103,6 +104,8 @@ pub struct PatchView {
     /// Earlier ones whose content it has.
     pub supersedes: Vec<Box<str>>,
     pub fixes: Vec<FixView>,
+    /// The files of the feed that say so: name, time of fetching, digest.
+    pub evidence: Vec<serde_json::Value>,
     /// Endpoints of the fleet by state; `None`: there is no fleet.
     pub counts: Option<BTreeMap<&'static str, u32>>,
 }
@@ -207,7 +210,7 @@ pub fn versions(versions: &Versions) -> String {
     ranges.chain(exact).chain(text).collect::<Vec<_>>().join(", or ")
 }
 
-/// Everything about a patch.
+/// Everything about a patch but the evidence, which the feed's folder has.
 pub fn patch(catalog: &Catalog, patch: PatchId, counts: Option<BTreeMap<&'static str, u32>>) -> Option<PatchView> {
     let (name, definition, rank) = (Name::of(catalog, patch)?, catalog.definition(patch)?, catalog.rank(patch)?);
     let supersedes = supersedes(catalog, &name);
@@ -226,6 +229,7 @@ pub fn patch(catalog: &Catalog, patch: PatchId, counts: Option<BTreeMap<&'static
         superseded_by: definition.superseded_by,
         supersedes,
         fixes: definition.entries.iter().map(FixView::of).collect(),
+        evidence: Vec::new(),
         counts,
     })
 }

@@ -68,6 +68,7 @@ fn patch() -> Patch {
                 module: None,
             }),
             versions: Default::default(),
+            numbering: Default::default(),
             state: crate::feed::model::FixState::Fixed,
             fixed: "3".into(),
             build: "".into(),

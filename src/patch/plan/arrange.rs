@@ -13,6 +13,8 @@ pub(super) struct Need {
     pub(super) name: Name,
     pub(super) kind: Kind,
     pub(super) priority: u8,
+    /// KEV's date.
+    pub(super) due: Option<Box<str>>,
     /// Names and architectures of what it upgrades.
     pub(super) packages: BTreeSet<(String, String)>,
     /// Those that bring it along.
@@ -25,6 +27,7 @@ pub(super) struct Need {
 pub(super) struct Draft {
     pub(super) what: What,
     pub(super) priority: u8,
+    pub(super) due: Option<Box<str>>,
     pub(super) needs: Vec<usize>,
     pub(super) covers: Vec<usize>,
     pub(super) also_brings: Vec<usize>,
@@ -63,7 +66,8 @@ pub(super) fn arrange(needs: &[Need]) -> Vec<Draft> {
         let brings = |n: &Need| n.exempt && n.packages.iter().any(|p| packages.contains(p));
         drafts.push(Draft {
             what: own().map(|n| what(n.kind)).min().unwrap_or(What::Update),
-            priority: own().chain(lent).map(|n| n.priority).max().unwrap_or(0),
+            priority: own().chain(lent.clone()).map(|n| n.priority).max().unwrap_or(0),
+            due: own().chain(lent.clone()).filter_map(|n| n.due.clone()).min(),
             also_brings: if exempt { Vec::new() } else { (0..needs.len()).filter(|at| needs.get(*at).is_some_and(brings)).collect() },
             covers,
             after: Vec::new(),
@@ -79,7 +83,7 @@ pub(super) fn arrange(needs: &[Need]) -> Vec<Draft> {
     }
     let name = |draft: &Draft| draft.needs.iter().filter_map(|at| needs.get(*at)).map(|n| &n.name).min();
     drafts.sort_by(|a, b| {
-        let key = |d: &Draft| (d.blocked, d.what, Reverse(d.priority));
+        let key = |d: &Draft| (d.blocked, d.what, Reverse(d.priority), d.due.is_none(), d.due.clone());
         key(a).cmp(&key(b)).then_with(|| name(a).cmp(&name(b)))
     });
     let standard: Vec<(usize, What)> =
@@ -136,7 +140,7 @@ mod tests {
 
     fn need(id: &str, kind: Kind, priority: u8, packages: &[&str]) -> Need {
         let packages = packages.iter().map(|p| ((*p).to_owned(), String::new())).collect();
-        Need { name: name(id), kind, priority, packages, brought_by: Vec::new(), exempt: false }
+        Need { name: name(id), kind, priority, due: None, packages, brought_by: Vec::new(), exempt: false }
     }
 
     fn ids(needs: &[Need], drafts: &[Draft]) -> Vec<String> {
@@ -191,6 +195,7 @@ mod tests {
                 name: name(&format!("P{at:02}")),
                 kind,
                 priority,
+                due: (priority == 2).then(|| format!("2026-11-{:02}", at + 1).into()),
                 packages: packages.into_iter().map(|p| (format!("p{p}"), String::new())).collect(),
                 brought_by: if exempt < 3 { by.into_iter().map(|b| name(&format!("P{b:02}"))).collect() } else { Vec::new() },
                 exempt: exempt == 7,

@@ -2,6 +2,7 @@
 
 use super::super::Says;
 use super::super::define::{Definition, Entry};
+use super::super::explain::contains;
 use super::super::windows;
 use crate::feed::model::{FixState, Package, PackageKind, Target};
 use crate::scan::Row;
@@ -17,7 +18,7 @@ pub fn place_of<'d, 'r>(definition: &'d Definition, row: &'r Row, says: Says) ->
     match says {
         Says::Has | Says::Offers => fits.into_iter().next(),
         // Entries of one patch may differ by release or stream; the one that holds of the version is the one that spoke.
-        _ => fits.clone().find(|(e, v)| e.versions.contains(v) == Some(true)).or_else(|| fits.into_iter().next()),
+        _ => fits.clone().find(|(e, v)| contains(e, v)).or_else(|| fits.into_iter().next()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! How all patches stand at one endpoint: its rows in; for each patch its state, the rows that say so, and what would mend it, out.
 
 use std::cell::OnceCell;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -217,7 +218,7 @@ impl<'c> Standing<'c> {
 
     /// Its rank, at what this endpoint is worth.
     pub fn rank<'s>(&'s self, stand: &'s Stand) -> Option<&'s Rank> {
-        stand.rank.get_or_init(|| self.catalog.rank(stand.patch)).as_ref()
+        stand.rank.get_or_init(|| self.catalog.rank(stand.patch).map(|r| r.at(self.host.value.as_deref()))).as_ref()
     }
 
     /// The patches of these states that a filter lets through: the most urgent first, then by id.
@@ -228,9 +229,11 @@ impl<'c> Standing<'c> {
         out
     }
 
-    /// By what pages and plans are sorted.
-    pub fn order<'s>(&'s self, stand: &'s Stand) -> (std::cmp::Reverse<u8>, &'s Name) {
-        (std::cmp::Reverse(self.rank(stand).map_or(0, |r| r.priority)), &stand.name)
+    /// By what pages and plans are sorted: priority, then KEV's date (none last), then the name.
+    pub fn order<'s>(&'s self, stand: &'s Stand) -> (Reverse<u8>, (bool, &'s str), &'s Name) {
+        let rank = self.rank(stand);
+        let due = rank.and_then(|r| r.due.as_deref());
+        (Reverse(rank.map_or(0, |r| r.priority)), (due.is_none(), due.unwrap_or("")), &stand.name)
     }
 
     /// How many patches are in each affected state.
