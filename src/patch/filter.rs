@@ -141,9 +141,7 @@ impl Test {
     fn holds(&self, subject: &dyn Subject) -> bool {
         match self {
             Test::State(state) => subject.is_in(*state),
-            Test::Applicable => {
-                [State::Missing, State::Superseded, State::Exempt, State::PendingReboot].into_iter().any(|s| subject.is_in(s))
-            }
+            Test::Applicable => State::APPLICABLE.into_iter().any(|s| subject.is_in(s)),
             Test::Affected => State::ALL.into_iter().any(|s| s.is_affected() && subject.is_in(s)),
             Test::Superseded => subject.is_superseded(),
             Test::Installable => subject.is_installable(),

@@ -130,6 +130,9 @@ impl State {
         State::NotChecked,
     ];
 
+    /// There is something to install for it, and it is needed or waits for a restart, whatever was decided about it.
+    pub const APPLICABLE: [State; 4] = [State::Missing, State::Superseded, State::Exempt, State::PendingReboot];
+
     pub fn name(self) -> &'static str {
         match self {
             State::NotApplicable => "not_applicable",
