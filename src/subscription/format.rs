@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::feed::{Sink, csaf, debian, epss, kev, msrc, openvex, osv};
+use crate::feed::{Sink, csaf, debian, epss, kev, msrc, openvex, osv, oval};
 use crate::limits::Limits;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -15,6 +15,7 @@ pub enum Format {
     DsaList,
     MsrcCvrf,
     Wesng,
+    Oval,
     Kev,
     Epss,
 }
@@ -29,7 +30,7 @@ pub enum Speaks {
 }
 
 impl Format {
-    pub const ALL: [(&'static str, Format); 9] = [
+    pub const ALL: [(&'static str, Format); 10] = [
         ("osv", Format::Osv),
         ("csaf", Format::Csaf),
         ("openvex", Format::Openvex),
@@ -37,6 +38,7 @@ impl Format {
         ("dsa-list", Format::DsaList),
         ("msrc-cvrf", Format::MsrcCvrf),
         ("wesng", Format::Wesng),
+        ("oval", Format::Oval),
         ("kev", Format::Kev),
         ("epss", Format::Epss),
     ];
@@ -66,6 +68,7 @@ impl Format {
             Format::DsaList => debian::read_list(file, bytes, limits, sink),
             Format::MsrcCvrf => msrc::read_cvrf(file, bytes, limits, sink),
             Format::Wesng => msrc::read_wesng(file, bytes, limits, sink),
+            Format::Oval => oval::read(file, bytes, limits, sink),
             Format::Kev => drop(kev::read(file, bytes, limits, sink)),
             Format::Epss => drop(epss::read(file, bytes, limits, sink)),
         }
