@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
-use muster::feed::{Batch, Weight, csaf, debian, epss, kev, msrc, openvex, osv};
+use muster::feed::{Batch, Weight, csaf, debian, epss, kev, msrc, openvex, osv, oval};
 use muster::limits::Limits;
 use serde_json::json;
 
@@ -46,6 +46,8 @@ enum Feed {
     Csaf,
     /// OpenVEX
     Openvex,
+    /// OVAL patch and vulnerability definitions of a distribution
+    Oval,
     /// The JSON of Debian's security tracker
     DebianTracker,
     /// Debian's DSA/list and DLA/list
@@ -124,6 +126,7 @@ fn read(file: &Path, format: Feed, limits: &Limits, found: &mut Found) -> anyhow
         Feed::Osv => osv::read(&name, &bytes, limits, batch),
         Feed::Csaf => csaf::read(&name, &bytes, limits, batch),
         Feed::Openvex => openvex::read(&name, &bytes, limits, batch),
+        Feed::Oval => oval::read(&name, &bytes, limits, batch),
         Feed::DebianTracker => debian::read_tracker(&name, &bytes, limits, batch),
         Feed::DsaList => debian::read_list(&name, &bytes, limits, batch),
         Feed::MsrcCvrf => msrc::read_cvrf(&name, &bytes, limits, batch),

@@ -1,0 +1,480 @@
+//! How all patches stand at one endpoint: its rows in; for each patch its state, the rows that say so, and what would mend it, out.
+
+use std::cell::OnceCell;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::super::catalog::Catalog;
+use super::super::define::{Definition, Kind};
+use super::super::filter::{Filter, Subject};
+use super::super::list::Exemption;
+use super::super::rank::Rank;
+use super::super::stand::Sum;
+use super::super::{Note, PatchId, Says, State};
+use super::matching::text;
+use super::{Brief, Name, Part, parts, place_of, versions};
+use crate::rule::pattern::pattern_matches;
+use crate::scan::table::TableId;
+use crate::scan::{Row, Scan, TableData};
+
+/// The tables that patches are judged by.
+pub const TABLES: [&str; 4] = ["hotfix", "os", "package", "update"];
+
+/// What of an endpoint bears on patches.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    pub endpoint: String,
+    /// Its label `value`: how much depends on it.
+    pub value: Option<String>,
+    pub groups: BTreeSet<String>,
+    /// Rows of [`TABLES`], in any order.
+    pub rows: Vec<Row>,
+    /// The tables that were collected.
+    pub collected: BTreeSet<TableId>,
+    /// Those that count here and now.
+    pub exemptions: Vec<Exemption>,
+}
+
+impl Host {
+    pub fn of_scan(scan: &Scan) -> Host {
+        let mut host = Host { endpoint: scan.endpoint.clone(), ..Host::default() };
+        for table in TABLES.into_iter().filter_map(TableId::by_name) {
+            if let Some(TableData::Rows(rows)) = scan.tables.get(&table) {
+                host.collected.insert(table);
+                host.rows.extend(rows.iter().cloned());
+            }
+        }
+        host
+    }
+
+    pub fn has(&self, table: &str) -> bool {
+        TableId::by_name(table).is_some_and(|t| self.collected.contains(&t))
+    }
+
+    pub fn os(&self) -> Option<&Row> {
+        self.rows.iter().find(|r| r.table.name() == "os")
+    }
+
+    /// The table that decides most patches: installed updates for Windows, packages elsewhere.
+    pub fn decisive(&self) -> &'static str {
+        if self.os().is_some_and(|os| text(os, "family") == "windows") { "hotfix" } else { "package" }
+    }
+
+    pub fn is_undecided(&self) -> bool {
+        !self.has(self.decisive())
+    }
+}
+
+/// Whether a patch that is needed can be had here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Installable {
+    /// The repositories of the endpoint offer everything that it takes.
+    Yes,
+    /// They do not.
+    No,
+    /// The endpoint did not tell what they offer, or it is nothing that comes from a repository.
+    Unknown,
+}
+
+/// One patch at the endpoint.
+#[derive(Debug)]
+pub struct Stand {
+    pub patch: PatchId,
+    pub state: State,
+    pub sum: Sum,
+    /// Rows, by their place in [`Standing::rows`], and what they say.
+    pub said: Vec<(usize, Note)>,
+    /// Place in the host's exemptions.
+    pub exemption: Option<usize>,
+    name: Name,
+    definition: OnceCell<Option<Definition>>,
+    rank: OnceCell<Option<Rank>>,
+}
+
+/// A thing that a row says is affected, and what mends it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Place {
+    pub table: &'static str,
+    pub name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub arch: String,
+    pub installed: String,
+    /// The version of the source, where that is what was compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_version: Option<String>,
+    /// The first version that has the fix; empty where none is known.
+    pub fixed: String,
+    pub says: Says,
+    /// A later patch brings it along here.
+    pub superseded: bool,
+    /// The version that a repository offers, where it is new enough.
+    pub offered: Option<String>,
+    pub repository: Option<String>,
+}
+
+/// One patch at one endpoint.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Here {
+    #[serde(flatten)]
+    pub brief: Brief,
+    pub state: State,
+    pub installable: Installable,
+    pub packages: Vec<Place>,
+    /// Id of the exemption by which it is exempt.
+    pub exemption: Option<String>,
+    /// Patches that are needed here too and bring it along.
+    pub brought_by: Vec<Name>,
+}
+
+/// A row that was decisive.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Said {
+    pub table: &'static str,
+    pub row: Value,
+    pub says: Says,
+    pub superseded: bool,
+    /// The versions that are affected, as far as they are known.
+    pub affected: String,
+    pub fixed: String,
+    /// The vendor's reason.
+    pub reason: Box<str>,
+}
+
+/// Why a patch stands as it does.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Why {
+    pub endpoint: String,
+    #[serde(flatten)]
+    pub here: Here,
+    pub because: String,
+    pub rank: Vec<Part>,
+    pub rows: Vec<Said>,
+    pub decided: Option<Exemption>,
+}
+
+/// All patches at one endpoint.
+#[derive(Debug)]
+pub struct Standing<'c> {
+    pub catalog: &'c Catalog,
+    pub host: Host,
+    stands: BTreeMap<PatchId, Stand>,
+    /// For each row what it says of all patches.
+    by_row: Vec<Box<[Note]>>,
+}
+
+impl<'c> Standing<'c> {
+    /// Asks every row; patches that are there already are told from those that do not apply only if it is done `fully`.
+    pub fn of(catalog: &'c Catalog, host: Host, fully: bool) -> Standing<'c> {
+        let mut host = host;
+        host.rows.retain(|r| TABLES.contains(&r.table.name()));
+        host.rows.sort_by_cached_key(|r| (r.table.name(), r.canonical()));
+        // Of several that mean a patch the oldest counts.
+        host.exemptions.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
+        let ask = |row: &Row| if fully { catalog.ask_fully(row).into_boxed_slice() } else { catalog.ask(row) };
+        let by_row: Vec<Box<[Note]>> = host.rows.iter().map(ask).collect();
+        let mut standing = Standing { catalog, host, stands: BTreeMap::new(), by_row };
+        for (at, notes) in standing.by_row.iter().enumerate() {
+            for note in notes {
+                if let Some(stand) = slot(&mut standing.stands, catalog, note.patch()) {
+                    stand.sum.add(*note);
+                    stand.said.push((at, *note));
+                }
+            }
+        }
+        for stand in standing.stands.values_mut() {
+            stand.state = state(&standing.host, stand);
+            if matches!(stand.state, State::Missing | State::Superseded) {
+                stand.exemption = standing.host.exemptions.iter().position(|e| means(e, &stand.name.id));
+                stand.state = stand.exemption.map_or(stand.state, |_| State::Exempt);
+            }
+        }
+        standing
+    }
+
+    /// Every patch that a row says something of, in the order of the catalog.
+    pub fn stands(&self) -> impl Iterator<Item = &Stand> {
+        self.stands.values()
+    }
+
+    pub fn stand(&self, patch: PatchId) -> Option<&Stand> {
+        self.stands.get(&patch)
+    }
+
+    pub fn state(&self, patch: PatchId) -> State {
+        self.stands.get(&patch).map_or(State::NotApplicable, |s| s.state)
+    }
+
+    pub fn row(&self, at: usize) -> Option<&Row> {
+        self.host.rows.get(at)
+    }
+
+    pub fn definition<'s>(&'s self, stand: &'s Stand) -> Option<&'s Definition> {
+        stand.definition.get_or_init(|| self.catalog.definition(stand.patch)).as_ref()
+    }
+
+    /// Its rank, at what this endpoint is worth.
+    pub fn rank<'s>(&'s self, stand: &'s Stand) -> Option<&'s Rank> {
+        stand.rank.get_or_init(|| self.catalog.rank(stand.patch).map(|r| r.at(self.host.value.as_deref()))).as_ref()
+    }
+
+    /// The patches of these states that a filter lets through: the most urgent first, then by id.
+    pub fn matching(&self, states: &[State], filter: &Filter) -> Vec<&Stand> {
+        let wanted = |s: &&Stand| states.contains(&s.state) && filter.matches(&AtEndpoint { standing: self, stand: s });
+        let mut out: Vec<&Stand> = self.stands().filter(wanted).collect();
+        out.sort_by(|a, b| self.order(a).cmp(&self.order(b)));
+        out
+    }
+
+    /// By what pages and plans are sorted: priority, then KEV's date (none last), then the name.
+    pub fn order<'s>(&'s self, stand: &'s Stand) -> (Reverse<u8>, (bool, &'s str), &'s Name) {
+        let rank = self.rank(stand);
+        let due = rank.and_then(|r| r.due.as_deref());
+        (Reverse(rank.map_or(0, |r| r.priority)), (due.is_none(), due.unwrap_or("")), &stand.name)
+    }
+
+    /// How many patches are in each affected state.
+    pub fn counts(&self) -> BTreeMap<&'static str, u32> {
+        let mut out: BTreeMap<&'static str, u32> = State::ALL.into_iter().filter(|s| s.is_affected()).map(|s| (s.name(), 0)).collect();
+        for stand in self.stands() {
+            if let Some(count) = out.get_mut(stand.state.name()) {
+                *count += 1;
+            }
+        }
+        out
+    }
+
+    pub fn here(&self, stand: &Stand) -> Option<Here> {
+        let (definition, rank) = (self.definition(stand)?, self.rank(stand)?);
+        let packages = self.places(stand);
+        Some(Here {
+            brief: Brief::of(stand.name.clone(), definition, rank),
+            state: stand.state,
+            installable: self.installable(stand, &packages),
+            packages,
+            exemption: stand.exemption.and_then(|at| self.host.exemptions.get(at)).map(|e| e.id.clone()),
+            brought_by: self.brought_by(stand),
+        })
+    }
+
+    /// What is affected, row by row.
+    pub fn places(&self, stand: &Stand) -> Vec<Place> {
+        let affected = stand.said.iter().filter(|(_, note)| !matches!(note.says(), Says::Has | Says::Offers));
+        affected.filter_map(|(at, note)| self.place(stand, *at, *note)).collect()
+    }
+
+    fn place(&self, stand: &Stand, at: usize, note: Note) -> Option<Place> {
+        let row = self.row(at)?;
+        let found = self.definition(stand).and_then(|d| place_of(d, row, note.says()));
+        let of_os = row.table.name() == "os";
+        let installed = if of_os { found.map_or("", |(_, version)| version) } else { text(row, "version") };
+        let compared = found.map(|(_, version)| version).filter(|v| *v != installed && !of_os);
+        let fixed = found.map_or("", |(e, _)| if of_os && !e.build.is_empty() { &e.build } else { &e.fixed });
+        let offer = self.offer(stand, row);
+        Some(Place {
+            table: row.table.name(),
+            name: text(row, "name").to_owned(),
+            arch: text(row, "arch").to_owned(),
+            installed: installed.to_owned(),
+            source_version: compared.map(str::to_owned),
+            fixed: fixed.to_owned(),
+            says: note.says(),
+            superseded: note.superseded(),
+            offered: offer.map(|o| text(o, "version").to_owned()),
+            repository: offer.map(|o| text(o, "repository").to_owned()),
+        })
+    }
+
+    /// The row of `update` that brings this patch to the package of a row.
+    fn offer(&self, stand: &Stand, row: &Row) -> Option<&Row> {
+        let same = |offer: &&Row| {
+            let (a, b) = (text(offer, "arch"), text(row, "arch"));
+            text(offer, "name") == text(row, "name") && (a == b || a.is_empty() || b.is_empty())
+        };
+        let offers = stand.said.iter().filter(|(_, note)| note.says() == Says::Offers).filter_map(|(at, _)| self.row(*at));
+        offers.into_iter().find(same)
+    }
+
+    fn installable(&self, stand: &Stand, packages: &[Place]) -> Installable {
+        // What comes from a repository is packages; a KB comes from elsewhere.
+        let packaged = packages.iter().any(|p| p.table == "package");
+        if !self.host.has("update") || !packaged || !matches!(stand.state, State::Missing | State::Superseded | State::Exempt) {
+            return Installable::Unknown;
+        }
+        // A package that stands beside an older one comes under another name, so that any offer counts.
+        let lacking = packages.iter().filter(|p| p.says == Says::Lacks).all(|p| p.offered.is_some());
+        if lacking && stand.sum.offered() { Installable::Yes } else { Installable::No }
+    }
+
+    /// The patches that bring a superseded one along: they speak of the same row, in the same feed, and nothing brings them along.
+    pub fn brought_by(&self, stand: &Stand) -> Vec<Name> {
+        let mut out = BTreeSet::new();
+        for (at, note) in stand.said.iter().filter(|(_, n)| n.superseded()) {
+            let of_package = self.row(*at).is_some_and(|r| r.table.name() == "package");
+            let replaced_by: &[Box<str>] = self.definition(stand).map_or(&[], |d| &d.superseded_by);
+            for other in self.by_row.get(*at).into_iter().flat_map(|notes| notes.iter()) {
+                let needed = matches!(other.says(), Says::Lacks | Says::Wants | Says::Old) && !other.superseded();
+                let Some(newer) = self.stands.get(&other.patch()).filter(|s| needed && s.name.feed == stand.name.feed) else { continue };
+                let brings = replaced_by.contains(&newer.name.id)
+                    || (of_package && self.definition(newer).is_some_and(|d| d.kind != Kind::Vulnerability));
+                if brings && other.patch() != note.patch() && matches!(newer.state, State::Missing | State::Exempt) {
+                    out.insert(newer.name.clone());
+                }
+            }
+        }
+        out.into_iter().collect()
+    }
+
+    /// Why a patch stands as it does. Ask it of a standing that was made fully.
+    pub fn why(&self, patch: PatchId) -> Option<Why> {
+        let silent = OnceCell::new();
+        let stand = match self.stands.get(&patch) {
+            Some(stand) => stand,
+            None => silent.get_or_init(|| self.silent(patch)).as_ref()?,
+        };
+        let rows = stand.said.iter().filter_map(|(at, note)| {
+            let row = self.row(*at)?;
+            let entry = self.definition(stand).and_then(|d| place_of(d, row, note.says())).map(|(e, _)| e);
+            Some(Said {
+                table: row.table.name(),
+                row: serde_json::from_slice(&row.canonical()).unwrap_or_default(),
+                says: note.says(),
+                superseded: note.superseded(),
+                affected: entry.map(|e| versions(&e.versions)).unwrap_or_default(),
+                fixed: entry.map_or("", |e| if e.build.is_empty() { &e.fixed } else { &e.build }).to_owned(),
+                reason: entry.map_or("".into(), |e| e.reason.clone()),
+            })
+        });
+        let (here, rows) = (self.here(stand)?, rows.collect());
+        Some(Why {
+            endpoint: self.host.endpoint.clone(),
+            because: self.because(stand, &here),
+            rank: self.rank(stand).map(parts).unwrap_or_default(),
+            decided: stand.exemption.and_then(|at| self.host.exemptions.get(at)).cloned(),
+            here,
+            rows,
+        })
+    }
+
+    /// A patch of which no row says anything: not applicable, unless what decides it was not collected.
+    fn silent(&self, patch: PatchId) -> Option<Stand> {
+        let mut stand = new_stand(Name::of(self.catalog, patch)?, patch);
+        if self.host.is_undecided() {
+            stand.state = State::NotChecked;
+        }
+        Some(stand)
+    }
+
+    fn because(&self, stand: &Stand, here: &Here) -> String {
+        let places = |says: &[Says]| {
+            let named = here.packages.iter().filter(|p| says.contains(&p.says)).map(|p| match (&*p.installed, &*p.fixed) {
+                (installed, "") => format!("{} {installed}", p.name),
+                (installed, fixed) => format!("{} {installed} is before {fixed}", p.name),
+            });
+            let mut named: Vec<String> = named.map(|n| n.trim_end().to_owned()).collect();
+            let more = named.len().saturating_sub(5);
+            named.truncate(5);
+            let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+            format!("{}{more}", named.join(", "))
+        };
+        let needed = || places(&[Says::Lacks, Says::Wants, Says::Old]);
+        let names = |names: &[Name]| names.iter().map(|n| &*n.id).collect::<Vec<_>>().join(", ");
+        match stand.state {
+            State::Missing => needed(),
+            State::Superseded => format!("{}; {} brings it along", needed(), names(&here.brought_by)),
+            State::Exempt => {
+                let decided = stand.exemption.and_then(|at| self.host.exemptions.get(at));
+                let why = decided.map_or(String::new(), |e| format!("{} approved by {}: {}", e.id, e.approver, e.reason));
+                format!("{}; {why}", needed())
+            }
+            State::PendingReboot => format!("it is installed, and what runs is older: {}", places(&[Says::Old])),
+            State::NoFix => format!("affected, and there is no fix so far: {}", places(&[Says::NoFix])),
+            State::WillNotFix => format!("affected, and the vendor will not fix it: {}", places(&[Says::WillNotFix])),
+            State::UnderInvestigation => format!("the vendor is looking into it: {}", places(&[Says::Investigating])),
+            State::Installed => "it is there, or something later that has it".to_owned(),
+            State::NotApplicable => "nothing that it is about is installed here".to_owned(),
+            State::NotChecked => format!("the scan does not have the table {}", self.host.decisive()),
+        }
+    }
+}
+
+fn new_stand(name: Name, patch: PatchId) -> Stand {
+    let (definition, rank) = Default::default();
+    Stand { patch, state: State::NotApplicable, sum: Sum::default(), said: Vec::new(), exemption: None, name, definition, rank }
+}
+
+fn slot<'m>(stands: &'m mut BTreeMap<PatchId, Stand>, catalog: &Catalog, patch: PatchId) -> Option<&'m mut Stand> {
+    use std::collections::btree_map::Entry::{Occupied, Vacant};
+    match stands.entry(patch) {
+        Occupied(there) => Some(there.into_mut()),
+        Vacant(free) => Some(free.insert(new_stand(Name::of(catalog, patch)?, patch))),
+    }
+}
+
+/// The sum's state, and what a sum cannot tell: whether what decides was collected, and what is there already.
+fn state(host: &Host, stand: &Stand) -> State {
+    let says = |says: Says| stand.said.iter().filter(move |(_, n)| n.says() == says);
+    let table = |at: &usize| host.rows.get(*at).map_or("", |r| r.table.name());
+    match stand.sum.state() {
+        // A hotfix stands for every patch that it replaces, also for those that were never meant for this system.
+        State::NotApplicable if says(Says::Has).any(|(at, _)| table(at) != "hotfix") => State::Installed,
+        State::NotApplicable if host.is_undecided() => State::NotChecked,
+        // What is wanted is not missing while nobody looked for it; what a row of its own lacks is.
+        State::Missing | State::Superseded if host.is_undecided() && says(Says::Lacks).next().is_none() => State::NotChecked,
+        state => state,
+    }
+}
+
+fn means(exemption: &Exemption, patch: &str) -> bool {
+    exemption.patches.iter().any(|p| pattern_matches(p, patch))
+}
+
+/// A patch at an endpoint, as a filter looks at it.
+struct AtEndpoint<'s, 'c> {
+    standing: &'s Standing<'c>,
+    stand: &'s Stand,
+}
+
+impl Subject for AtEndpoint<'_, '_> {
+    fn id(&self) -> &str {
+        &self.stand.name.id
+    }
+
+    fn feed(&self) -> &str {
+        &self.stand.name.feed
+    }
+
+    fn rank(&self) -> Option<&Rank> {
+        self.standing.rank(self.stand)
+    }
+
+    fn definition(&self) -> Option<&Definition> {
+        self.standing.definition(self.stand)
+    }
+
+    fn is_in(&self, state: State) -> bool {
+        self.stand.state == state
+    }
+
+    fn is_superseded(&self) -> bool {
+        self.stand.state == State::Superseded
+    }
+
+    fn is_installable(&self) -> bool {
+        let places = self.standing.places(self.stand);
+        self.standing.installable(self.stand, &places) == Installable::Yes
+    }
+
+    fn is_of_group(&self, group: &str) -> bool {
+        self.standing.host.groups.contains(group)
+    }
+}
+
+impl Stand {
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+}
