@@ -220,6 +220,11 @@ pub trait Subject {
     fn is_of_group(&self, group: &str) -> bool;
 }
 
+/// A time to come: a day (its end), an instant, or so long from now (`30d`, h, w).
+pub fn parse_time(text: &str, now: Timestamp) -> Option<Timestamp> {
+    read::time_to_come(text, now)
+}
+
 impl Filter {
     /// Reads a filter; relative times are meant from `now`. An empty text lets everything through.
     pub fn read(text: &str, now: Timestamp) -> Result<Filter, FilterError> {

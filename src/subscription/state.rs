@@ -267,9 +267,12 @@ mod tests {
 
     #[test]
     fn files_have_short_names() {
-        for (name, short) in
-            [("https://h/osv/all.zip?token=1", "all.zip"), ("/in/DSA/list", "list"), ("kev.json", "kev.json"), ("https://h/updates/", "updates")]
-        {
+        for (name, short) in [
+            ("https://h/osv/all.zip?token=1", "all.zip"),
+            ("/in/DSA/list", "list"),
+            ("kev.json", "kev.json"),
+            ("https://h/updates/", "updates"),
+        ] {
             let at = Timestamp::UNIX_EPOCH;
             let file = FileRecord {
                 name: name.to_owned(),
