@@ -267,6 +267,16 @@ impl Filter {
         names.collect()
     }
 
+    /// Whether it asks how endpoints stand at all.
+    pub fn asks_about_endpoints(&self) -> bool {
+        let mut asks = false;
+        self.root.walk(&mut |test| {
+            use Test::{Affected, Applicable, Group, Installable, State, Superseded};
+            asks |= matches!(test, State(_) | Applicable | Affected | Superseded | Installable | Group(_));
+        });
+        asks
+    }
+
     /// Only patches that some endpoint has something to say of can be meant; the others need not be looked at.
     pub fn asks_for_affected(&self) -> bool {
         self.root.needs_affected()

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::catalog::Catalog;
 use super::define::{Definition, Entry, Kind};
 use super::filter::Subject;
+use super::list::{Exemption, Scope};
 use super::rank::{Band, Rank};
 use super::{PatchId, Says, State};
 use crate::feed::model::{End, Exploitation, FixState, Level, PackageKind, Restart, Score, Severity, Source, Start, Target, Versions};
@@ -73,6 +74,33 @@ impl Brief {
             published: definition.published,
             restart: definition.restart,
             cves: definition.cves.clone(),
+        }
+    }
+}
+
+/// An exemption as it is shown.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExemptionView {
+    pub id: String,
+    pub scope: Scope,
+    pub patches: Vec<String>,
+    pub reason: String,
+    pub approver: String,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+}
+
+impl ExemptionView {
+    pub fn of(exemption: &Exemption) -> ExemptionView {
+        let at = |ms: i64| Timestamp::from_millisecond(ms).unwrap_or_default();
+        ExemptionView {
+            id: exemption.id.clone(),
+            scope: exemption.scope.clone(),
+            patches: exemption.patches.clone(),
+            reason: exemption.reason.clone(),
+            approver: exemption.approver.clone(),
+            created_at: at(exemption.created_ms),
+            expires_at: exemption.expires_ms.map(at),
         }
     }
 }

@@ -15,7 +15,7 @@ use super::super::rank::Rank;
 use super::super::stand::Sum;
 use super::super::{Note, PatchId, Says, State};
 use super::matching::text;
-use super::{Brief, Name, Part, parts, place_of, versions};
+use super::{Brief, ExemptionView, Name, Part, parts, place_of, versions};
 use crate::rule::pattern::pattern_matches;
 use crate::scan::table::TableId;
 use crate::scan::{Row, Scan, TableData};
@@ -153,7 +153,7 @@ pub struct Why {
     pub because: String,
     pub rank: Vec<Part>,
     pub rows: Vec<Said>,
-    pub decided: Option<Exemption>,
+    pub decided: Option<ExemptionView>,
 }
 
 /// All patches at one endpoint.
@@ -353,7 +353,7 @@ impl<'c> Standing<'c> {
             endpoint: self.host.endpoint.clone(),
             because: self.because(stand, &here),
             rank: self.rank(stand).map(parts).unwrap_or_default(),
-            decided: stand.exemption.and_then(|at| self.host.exemptions.get(at)).cloned(),
+            decided: stand.exemption.and_then(|at| self.host.exemptions.get(at)).map(ExemptionView::of),
             here,
             rows,
         })
