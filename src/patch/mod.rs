@@ -17,6 +17,7 @@ pub mod plan;
 pub mod rank;
 pub mod report;
 pub mod stand;
+pub mod systeminfo;
 pub mod windows;
 
 use serde::{Deserialize, Serialize};
