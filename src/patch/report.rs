@@ -3,7 +3,6 @@
 //! `Host --Standing::of--> Standing --> Here, Why` (and the plan, in [`super::plan`]), and without an endpoint `catalog --> PatchView, Brief`. The daemon and the offline
 //! command make the same views of the same rows, so they cannot differ.
 
-mod matching;
 pub mod page;
 mod standing;
 
@@ -21,7 +20,6 @@ use super::{PatchId, Says, State};
 use crate::feed::model::{End, Exploitation, FixState, Level, PackageKind, Restart, Score, Severity, Source, Start, Target, Versions};
 use crate::scan::Row;
 use crate::scan::table::TableId;
-pub use matching::place_of;
 pub use standing::{Here, Host, Installable, Place, Said, Stand, Standing, TABLES, Why};
 
 /// A patch by what identifies it.

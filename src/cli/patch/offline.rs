@@ -71,7 +71,7 @@ fn compiled(files: &[String], limits: &Limits) -> anyhow::Result<Catalog> {
         }
         let defined = define(batch.advisories, limits).with_context(|| format!("the feed `{feed}`"))?;
         let segment = Segment::from_bytes(&feed, compile(&defined.definitions, &[]).bytes)?;
-        parts.push(Part { feed: feed.as_str().into(), segments: vec![Arc::new(segment)] });
+        parts.push(Part::new(&feed, vec![Arc::new(segment)])?);
     }
     Ok(Catalog::new(parts, Arc::new(threats)))
 }
