@@ -74,20 +74,18 @@ pub struct Limits {
     pub feed_rows: usize,
     /// Problems of one feed that are kept; further ones are counted.
     pub feed_problems: usize,
-    /// Lists of patches, the versions of one counted once.
-    pub patch_lists: usize,
-    /// Patches of one list, and patterns of one exemption.
-    pub patch_list_entries: usize,
-    /// Exemptions (Do Not Patch), those that are over and still remembered among them.
-    pub exemptions: usize,
     /// Files of one feed: documents that a provider lists, files of a folder.
     pub feed_files: usize,
     /// Bytes of a feed's file that is brought through the API (413).
     pub feed_upload_bytes: u64,
     /// Syncs of a feed that are remembered.
     pub feed_history: usize,
-    /// Patches of one sync that are told by name, of each kind: added, changed, withdrawn. All are counted.
-    pub feed_news: usize,
+    /// Lists of patches, the versions of one counted once.
+    pub patch_lists: usize,
+    /// Patches of one list, and patterns of one exemption.
+    pub patch_list_entries: usize,
+    /// Exemptions (Do Not Patch), those that are over and still remembered among them.
+    pub exemptions: usize,
     /// Pairs of patch and superseding patch, direct and indirect.
     pub supersedence: usize,
 }
@@ -129,13 +127,12 @@ impl Default for Limits {
             feed_affected: 500_000,
             feed_rows: 5_000_000,
             feed_problems: 10_000,
-            patch_lists: 1_000,
-            patch_list_entries: 20_000,
-            exemptions: 10_000,
             feed_files: 500_000,
             feed_upload_bytes: 4 << 30,
             feed_history: 100,
-            feed_news: 1_000,
+            patch_lists: 1_000,
+            patch_list_entries: 20_000,
+            exemptions: 10_000,
             supersedence: 10_000_000,
         }
     }

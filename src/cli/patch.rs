@@ -204,7 +204,10 @@ fn lacking(from: &From, which: &Which, asked: Asked) -> anyhow::Result<Outcome> 
             Some(_) if which.group.is_some() => return Err(Usage("--group is for a fleet, --endpoint for one of it".to_owned()).into()),
             Some(endpoint) => {
                 let filter = which.filter.as_deref().filter(|f| !f.is_empty());
-                vec![server.pages(&server::path(&["endpoints", endpoint, "patches"], &[("state", Some(asked.name())), ("filter", filter)]), which.limit)?]
+                vec![server.pages(
+                    &server::path(&["endpoints", endpoint, "patches"], &[("state", Some(asked.name())), ("filter", filter)]),
+                    which.limit,
+                )?]
             }
         },
         None => offline::lacking(from, which, asked)?,

@@ -86,7 +86,12 @@ fn span_of_time(fields: &mut Fields<'_>, name: &'static str, into: &mut i64, lea
     *into = given.into_inner();
 }
 
-pub(super) fn one_of<T: Copy>(fields: &mut Fields<'_>, name: &'static str, choices: &[(&str, T)], problems: &mut Problems<'_>) -> Option<T> {
+pub(super) fn one_of<T: Copy>(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    choices: &[(&str, T)],
+    problems: &mut Problems<'_>,
+) -> Option<T> {
     let text = fields.text(name, problems)?;
     let found = choices.iter().find(|(c, _)| c == text.get_ref()).map(|(_, v)| *v);
     if found.is_none() {
@@ -279,9 +284,6 @@ fn limits(mut fields: Fields<'_>, limits: &mut Limits, problems: &mut Problems<'
         outbox,
         rules,
         rule_bytes,
-        patch_lists,
-        patch_list_entries,
-        exemptions,
         feed_document_bytes,
         feed_bytes,
         feed_documents,
@@ -292,8 +294,10 @@ fn limits(mut fields: Fields<'_>, limits: &mut Limits, problems: &mut Problems<'
         feed_files,
         feed_upload_bytes,
         feed_history,
-        feed_news,
         supersedence,
+        patch_lists,
+        patch_list_entries,
+        exemptions,
     );
     if let Err(why) = limits.check() {
         problems.add(&fields.span.clone(), why);

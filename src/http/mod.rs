@@ -31,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::notify::dispatch::Dispatch;
 use crate::shard::Shard;
 use crate::state::Reader;
-use api::{endpoints, events, rules, sinks, system, tasks, uploads};
+use api::{endpoint_patches, endpoints, events, exemptions, patch_lists, patches, rules, sinks, system, tasks, uploads};
 use problem::{Kind, Problem};
 use query::Query;
 
@@ -87,6 +87,20 @@ routes! {
     GET    "/v1/rules/{rule}"                            Admin              rules::one;
     GET    "/v1/rules/{rule}/endpoints"                  Admin              rules::endpoints;
     GET    "/v1/packs"                                   Admin              rules::packs;
+    // Patches, and what people decide about them.
+    GET    "/v1/patches"                                 Admin              patches::list;
+    GET    "/v1/patches/{patch}"                         Admin              patches::one;
+    GET    "/v1/patches/{patch}/endpoints"               Admin              patches::endpoints;
+    GET    "/v1/endpoints/{id}/patches"                  Admin              endpoint_patches::list;
+    GET    "/v1/endpoints/{id}/patches/{patch}"          Admin              endpoint_patches::why;
+    GET    "/v1/endpoints/{id}/plan"                     Admin              endpoint_patches::steps;
+    GET    "/v1/patch-lists"                             Admin              patch_lists::list;
+    GET    "/v1/patch-lists/{name}"                      Admin              patch_lists::one;
+    PUT    "/v1/patch-lists/{name}"                      Admin              patch_lists::keep;
+    GET    "/v1/patch-lists/{name}/versions"             Admin              patch_lists::versions;
+    GET    "/v1/exemptions"                              Admin              exemptions::list;
+    POST   "/v1/exemptions"                              Admin              exemptions::add;
+    DELETE "/v1/exemptions/{exemption}"                  Admin              exemptions::end;
     // What happened, and who is told.
     GET    "/v1/events"                                  Admin              events::list;
     GET    "/v1/sinks"                                   Admin              sinks::list;

@@ -36,6 +36,7 @@ macro_rules! kinds {
 
 kinds! {
     BadRequest "bad-request" 400 "the request cannot be understood";
+    BadFilter "bad-filter" 400 "the filter cannot be understood";
     BadBody "bad-body" 400 "the body did not arrive whole";
     BadEncoding "bad-encoding" 400 "the body is not what its Content-Encoding says";
     NotAScan "not-a-scan" 400 "the body is not a scan";
@@ -46,6 +47,8 @@ kinds! {
     UnknownRule "unknown-rule" 404 "no such rule";
     UnknownTask "unknown-task" 404 "no such task for this endpoint";
     UnknownSink "unknown-sink" 404 "no such sink";
+    UnknownPatch "unknown-patch" 404 "no such patch";
+    UnknownList "unknown-list" 404 "no such list of patches";
     UnknownExemption "unknown-exemption" 404 "no such exemption";
     NoScan "no-scan" 404 "the endpoint has sent no scan yet";
     MethodNotAllowed "method-not-allowed" 405 "the address does not take this method";

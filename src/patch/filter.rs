@@ -220,6 +220,11 @@ pub trait Subject {
     fn is_of_group(&self, group: &str) -> bool;
 }
 
+/// A time to come: a day (its end), an instant, or so long from now (`30d`, h, w).
+pub fn parse_time(text: &str, now: Timestamp) -> Option<Timestamp> {
+    read::time_to_come(text, now)
+}
+
 impl Filter {
     /// Reads a filter; relative times are meant from `now`. An empty text lets everything through.
     pub fn read(text: &str, now: Timestamp) -> Result<Filter, FilterError> {
@@ -260,6 +265,16 @@ impl Filter {
             _ => None,
         });
         names.collect()
+    }
+
+    /// Whether it asks how endpoints stand at all.
+    pub fn asks_about_endpoints(&self) -> bool {
+        let mut asks = false;
+        self.root.walk(&mut |test| {
+            use Test::{Affected, Applicable, Group, Installable, State, Superseded};
+            asks |= matches!(test, State(_) | Applicable | Affected | Superseded | Installable | Group(_));
+        });
+        asks
     }
 
     /// Only patches that some endpoint has something to say of can be meant; the others need not be looked at.

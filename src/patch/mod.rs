@@ -10,12 +10,14 @@
 pub mod catalog;
 pub mod define;
 pub mod explain;
+pub mod facts;
 pub mod filter;
 pub mod list;
 pub mod plan;
 pub mod rank;
 pub mod report;
 pub mod stand;
+pub mod systeminfo;
 pub mod windows;
 
 use serde::{Deserialize, Serialize};

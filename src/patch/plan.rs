@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::define::Kind;
+use super::explain::speaking;
 use super::rank::Band;
-use super::report::{Brief, Here, Installable, Name, Place, Stand, Standing, place_of};
+use super::report::{Brief, Here, Installable, Name, Place, Stand, Standing};
 use super::{Says, State};
 use crate::feed::model::Restart;
 use crate::scan::row::Value;
@@ -198,7 +199,7 @@ fn packages(standing: &Standing<'_>, own: &[&Stand]) -> Vec<Upgrade> {
             let rows = stand.said.iter().filter_map(|(at, note)| Some((standing.row(*at)?, note)));
             let mut of_place = rows.filter(|(row, _)| row.get("name").as_str() == Some(&*place.name));
             let (row, note) = of_place.next()?;
-            place_of(standing.definition(stand)?, row, note.says())?.0.order()
+            speaking(standing.definition(stand)?, row, note.says())?.0.order()
         };
         for place in standing.places(stand).into_iter().filter(upgrades) {
             let scheme = scheme(&place);

@@ -3,7 +3,6 @@
 //! `Host --Standing::of--> Standing --> Here, Why` (and the plan, in [`super::plan`]), and without an endpoint `catalog --> PatchView, Brief`. The daemon and the offline
 //! command make the same views of the same rows, so they cannot differ.
 
-mod matching;
 pub mod page;
 mod standing;
 
@@ -15,12 +14,12 @@ use serde::Serialize;
 use super::catalog::Catalog;
 use super::define::{Definition, Entry, Kind};
 use super::filter::Subject;
+use super::list::{Exemption, Scope};
 use super::rank::{Band, Rank};
 use super::{PatchId, Says, State};
 use crate::feed::model::{End, Exploitation, FixState, Level, PackageKind, Restart, Score, Severity, Source, Start, Target, Versions};
 use crate::scan::Row;
 use crate::scan::table::TableId;
-pub use matching::place_of;
 pub use standing::{Here, Host, Installable, Place, Said, Stand, Standing, TABLES, Why};
 
 /// A patch by what identifies it.
@@ -73,6 +72,33 @@ impl Brief {
             published: definition.published,
             restart: definition.restart,
             cves: definition.cves.clone(),
+        }
+    }
+}
+
+/// An exemption as it is shown.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ExemptionView {
+    pub id: String,
+    pub scope: Scope,
+    pub patches: Vec<String>,
+    pub reason: String,
+    pub approver: String,
+    pub created_at: Timestamp,
+    pub expires_at: Option<Timestamp>,
+}
+
+impl ExemptionView {
+    pub fn of(exemption: &Exemption) -> ExemptionView {
+        let at = |ms: i64| Timestamp::from_millisecond(ms).unwrap_or_default();
+        ExemptionView {
+            id: exemption.id.clone(),
+            scope: exemption.scope.clone(),
+            patches: exemption.patches.clone(),
+            reason: exemption.reason.clone(),
+            approver: exemption.approver.clone(),
+            created_at: at(exemption.created_ms),
+            expires_at: exemption.expires_ms.map(at),
         }
     }
 }

@@ -41,6 +41,20 @@ pub fn system_of(product: &str) -> Option<String> {
     system(words.get(start..)?)
 }
 
+/// Of a name that [`product`] made: the version for `os.version`, and the release where the version has several: `10` and `1809`, `2012 R2`, `XP`.
+pub fn version_of(product: &str) -> (String, Option<String>) {
+    let words: Vec<&str> = product.split_whitespace().skip(1).collect();
+    match words.as_slice() {
+        ["Server,", "version", release, ..] => ((*release).to_owned(), None),
+        ["Server", year, "R2", ..] => (format!("{year} R2"), None),
+        ["Server", year, ..] if year.ends_with(',') => (year.trim_end_matches(',').to_owned(), words.get(2).map(|r| (*r).to_owned())),
+        ["Server", year, ..] => ((*year).to_owned(), None),
+        [number, "Version", release, ..] => ((*number).to_owned(), Some((*release).to_owned())),
+        [name, ..] => ((*name).to_owned(), None),
+        [] => (String::new(), None),
+    }
+}
+
 /// What an `os` row says, as far as it decides the name.
 struct Host<'a> {
     build: Option<u32>,
@@ -433,6 +447,10 @@ mod tests {
             let found = product(&os(name, build, arch, codename));
             assert_eq!(found.as_deref(), Some(expected), "{name} {build} {arch} {codename}");
             assert_eq!(system_of(expected).as_deref(), Some(expected), "a system is of itself");
+            // What an import writes leads to the same name.
+            let (version, release) = version_of(expected);
+            let row = os(name, build, arch, if codename.is_empty() { release.as_deref().unwrap_or("") } else { codename });
+            assert_eq!(product(&row.with("version", version)).as_deref(), Some(expected), "{name} with its version");
         }
     }
 

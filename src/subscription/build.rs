@@ -27,9 +27,6 @@ pub(super) struct Present {
 #[derive(Debug)]
 pub(super) struct Built {
     pub entries: usize,
-    pub added: usize,
-    pub changed: usize,
-    pub withdrawn: usize,
     pub news: News,
     pub problems: Vec<String>,
     pub more_problems: usize,
@@ -143,17 +140,9 @@ fn products(place: &Place, format: Format, files: &[FileRecord], present: Presen
         0 | 1 => String::new(),
         _ => place.keep_compiled(evidence(&defined.definitions, &from).as_bytes(), EVIDENCE)?,
     };
-    let news = News {
-        added: names(&compiled.added, limits),
-        changed: names(&compiled.changed, limits),
-        withdrawn: names(&compiled.removed, limits),
-    };
     Ok(Built {
         entries: defined.definitions.len(),
-        added: compiled.added.len(),
-        changed: compiled.changed.len(),
-        withdrawn: compiled.removed.len(),
-        news,
+        news: News { added: compiled.added, changed: compiled.changed, withdrawn: compiled.removed },
         cycles: cycles.collect(),
         problems,
         more_problems,
@@ -162,12 +151,9 @@ fn products(place: &Place, format: Format, files: &[FileRecord], present: Presen
     })
 }
 
-fn names(ids: &[Box<str>], limits: &Limits) -> Vec<String> {
-    ids.iter().take(limits.feed_news).map(ToString::to_string).collect()
-}
-
 pub(super) const SEGMENT: &str = "patches";
 pub(super) const EVIDENCE: &str = "evidence";
+pub(super) const NEWS: &str = "news";
 pub(super) const THREATS: &str = "threats";
 
 /// A line for each definition: its id, and the positions of its files in the state.
@@ -203,15 +189,13 @@ fn cves(place: &Place, format: Format, files: &[FileRecord], present: Present, l
     let bytes = part.to_bytes().map_err(|why| FeedError::Unusable { file: format.name().to_owned(), why })?;
     let before = present.threats.unwrap_or_else(|| Part::empty(format));
     let (old, new) = (before.said(), part.said());
-    let added: Vec<Box<str>> = new.keys().filter(|k| !old.contains_key(*k)).map(|k| (*k).into()).collect();
-    let changed: Vec<Box<str>> = new.iter().filter(|(k, v)| old.get(*k).is_some_and(|o| o != *v)).map(|(k, _)| (*k).into()).collect();
-    let withdrawn: Vec<Box<str>> = old.keys().filter(|k| !new.contains_key(*k)).map(|k| (*k).into()).collect();
-    let news = News { added: names(&added, limits), changed: names(&changed, limits), withdrawn: names(&withdrawn, limits) };
+    let news = News {
+        added: new.keys().filter(|k| !old.contains_key(*k)).map(|k| (*k).into()).collect(),
+        changed: new.iter().filter(|(k, v)| old.get(*k).is_some_and(|o| o != *v)).map(|(k, _)| (*k).into()).collect(),
+        withdrawn: old.keys().filter(|k| !new.contains_key(*k)).map(|k| (*k).into()).collect(),
+    };
     Ok(Built {
         entries: part.len(),
-        added: added.len(),
-        changed: changed.len(),
-        withdrawn: withdrawn.len(),
         news,
         problems,
         more_problems,

@@ -20,7 +20,7 @@ use std::time::Duration;
 use super::build::{self, Present};
 use super::state::write_whole;
 use super::threats::Part as Threat;
-use super::{Feed, FeedError, FileRecord, Format, Patience, Source, Speaks, State, StateError};
+use super::{Feed, FeedError, FileRecord, Format, News, Patience, Source, Speaks, State, StateError};
 use crate::clock;
 use crate::config::Config;
 use crate::limits::Limits;
@@ -118,7 +118,8 @@ impl Place {
     /// Removes what a state does not need. What somebody has mapped stays readable.
     pub(super) fn sweep(&self, state: &State) {
         let content: BTreeSet<&str> = state.files.iter().map(|f| f.sha256.as_str()).collect();
-        let compiled: BTreeSet<&str> = state.segments.iter().chain([&state.evidence]).map(String::as_str).collect();
+        let made = state.made().map(|(_, news)| news);
+        let compiled: BTreeSet<&str> = state.segments.iter().chain([&state.evidence]).chain(made).map(String::as_str).collect();
         let old = Duration::from_secs(PARTIAL_DAYS * 24 * 3600);
         let is_old = |path: &Path| {
             std::fs::metadata(path).and_then(|m| m.modified()).ok().and_then(|at| at.elapsed().ok()).is_some_and(|age| age > old)
@@ -364,6 +365,13 @@ impl Folder {
                 Present { segments, names: state.segments.clone(), threats: None }
             }
         }
+    }
+
+    /// What changed in a feed since a revision of its content.
+    pub fn news_since(&self, feed: &str, state: &State, revision: u64) -> News {
+        let place = self.place(feed);
+        let read = |name: &str| serde_json::from_slice::<News>(&std::fs::read(place.compiled(name)).ok()?).ok();
+        state.news_since(revision).into_iter().filter_map(read).fold(News::default(), News::then)
     }
 
     /// The files that say what a patch of a feed is about; none for a patch that the feed does not have.

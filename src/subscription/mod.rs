@@ -131,7 +131,9 @@ pub enum FeedError {
     Unusable { file: String, why: String },
     #[error("it holds nothing that can be used{}: is `format` right?", first.as_ref().map(|p| format!(" ({problems} problems, the first: {p})")).unwrap_or_default())]
     Nothing { problems: usize, first: Option<String> },
-    #[error("it has {now} entries where it had {before}: more than half of them are gone, as if it was cut off; if that is right, sync or import it with --force")]
+    #[error(
+        "it has {now} entries where it had {before}: more than half of them are gone, as if it was cut off; if that is right, sync or import it with --force"
+    )]
     Suspicious { before: usize, now: usize },
     #[error("over {limit} files (limits.feed_files)")]
     TooManyFiles { limit: usize },

@@ -1,6 +1,6 @@
 //! What is known of one feed: the content of `state.json`, whose replacement is the moment at which a sync counts.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -79,15 +79,47 @@ pub struct Attempt {
     pub withdrawn: usize,
     pub problems: usize,
     pub error: Option<String>,
+    /// The revision of the content that it made, and the compiled file with its [`News`].
+    pub made: Option<(u64, String)>,
 }
 
-/// What the last change of the content brought, by the ids of patches (of CVEs, for KEV and EPSS); each list up to `limits.feed_news`.
+/// What a change of the content brought, by the ids of patches (of CVEs, for KEV and EPSS).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct News {
-    pub added: Vec<String>,
-    pub changed: Vec<String>,
-    pub withdrawn: Vec<String>,
+    pub added: Vec<Box<str>>,
+    pub changed: Vec<Box<str>>,
+    pub withdrawn: Vec<Box<str>>,
 }
+
+impl News {
+    /// What both changes come to, this one first.
+    #[must_use]
+    pub fn then(self, later: News) -> News {
+        let mut all: BTreeMap<Box<str>, (bool, bool)> = BTreeMap::new();
+        // Whether it was there before, and whether it is after.
+        for news in [self, later] {
+            let kinds = [(news.added, false, true), (news.changed, true, true), (news.withdrawn, true, false)];
+            for (ids, before, after) in kinds {
+                for id in ids {
+                    all.entry(id).and_modify(|e| e.1 = after).or_insert((before, after));
+                }
+            }
+        }
+        let mut out = News::default();
+        for (id, there) in all {
+            match there {
+                (false, true) => out.added.push(id),
+                (true, true) => out.changed.push(id),
+                (true, false) => out.withdrawn.push(id),
+                (false, false) => {}
+            }
+        }
+        out
+    }
+}
+
+/// Changes whose news are kept, for a daemon that hears of them later.
+const NEWS: usize = 10;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
@@ -107,7 +139,6 @@ pub struct State {
     pub added: usize,
     pub changed: usize,
     pub withdrawn: usize,
-    pub news: News,
     /// What could not be used of the present content, the first of them.
     pub problems: Vec<String>,
     /// All of them, counted.
@@ -137,7 +168,6 @@ impl State {
             added: 0,
             changed: 0,
             withdrawn: 0,
-            news: News::default(),
             problems: Vec::new(),
             problem_count: 0,
             cycles: Vec::new(),
@@ -195,6 +225,18 @@ impl State {
         self.history.truncate(most.max(1));
     }
 
+    /// The compiled files with the news of changes after a revision, oldest first.
+    pub fn news_since(&self, revision: u64) -> Vec<&str> {
+        let mut made: Vec<&(u64, String)> = self.made().filter(|(r, _)| *r > revision).collect();
+        made.reverse();
+        made.into_iter().map(|(_, file)| file.as_str()).collect()
+    }
+
+    /// Newest first.
+    pub(super) fn made(&self) -> impl Iterator<Item = &(u64, String)> {
+        self.history.iter().filter_map(|a| a.made.as_ref()).take(NEWS)
+    }
+
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|f| f.bytes).sum()
     }
@@ -238,6 +280,7 @@ mod tests {
             withdrawn: 0,
             problems: 0,
             error,
+            made: None,
         }
     }
 
@@ -266,10 +309,31 @@ mod tests {
     }
 
     #[test]
+    fn news_of_two_changes() {
+        let news = |added: &[&str], changed: &[&str], withdrawn: &[&str]| {
+            let of = |ids: &[&str]| ids.iter().map(|i| Box::from(*i)).collect();
+            News { added: of(added), changed: of(changed), withdrawn: of(withdrawn) }
+        };
+        let first = news(&["a", "b"], &["c", "d"], &["e", "f"]);
+        let later = news(&["e"], &["a", "c"], &["b", "d"]);
+        assert_eq!(first.then(later), news(&["a"], &["c", "e"], &["d", "f"]));
+        let mut state = State::new(Format::Kev);
+        for n in 1..=15u64 {
+            let attempt = Attempt { made: Some((n, format!("{n}.news"))), ..sync(1, Outcome::Changed) };
+            state.remember(attempt, 100);
+        }
+        assert_eq!(state.news_since(13), ["14.news", "15.news"]);
+        assert_eq!(state.news_since(0).len(), NEWS);
+    }
+
+    #[test]
     fn files_have_short_names() {
-        for (name, short) in
-            [("https://h/osv/all.zip?token=1", "all.zip"), ("/in/DSA/list", "list"), ("kev.json", "kev.json"), ("https://h/updates/", "updates")]
-        {
+        for (name, short) in [
+            ("https://h/osv/all.zip?token=1", "all.zip"),
+            ("/in/DSA/list", "list"),
+            ("kev.json", "kev.json"),
+            ("https://h/updates/", "updates"),
+        ] {
             let at = Timestamp::UNIX_EPOCH;
             let file = FileRecord {
                 name: name.to_owned(),

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::build::{Built, build};
-use super::folder::{Folder, Import, Place};
+use super::build::{Built, NEWS, build};
+use super::folder::{Folder, Import, IoError, Place};
 use super::gather::{Gathered, Gatherer, Job};
-use super::{Attempt, Feed, FeedError, Outcome, Progress, State, Step};
+use super::{Attempt, Feed, FeedError, News, Outcome, Progress, State, Step};
 use crate::clock;
 use crate::compute::compute;
 
@@ -66,10 +66,11 @@ impl Folder {
             withdrawn: 0,
             problems: 0,
             error: None,
+            made: None,
         };
         match attempt {
             Ok(found) => {
-                take(&mut state, &mut sync, found);
+                take(&place, &mut state, &mut sync, found)?;
                 self.commit(&place, &mut state, sync)?;
                 place.sweep(&state);
                 Ok(state)
@@ -137,27 +138,30 @@ fn plausible(state: &State, built: &Built, gathered: &Gathered) -> Result<(), Fe
     if now < before.div_ceil(2) { Err(FeedError::Suspicious { before, now }) } else { Ok(()) }
 }
 
-fn take(state: &mut State, sync: &mut Attempt, found: Found) {
+fn take(place: &Place, state: &mut State, sync: &mut Attempt, found: Found) -> Result<(), FeedError> {
     let Found { gathered, built } = found;
     (sync.files, sync.bytes) = gathered.came;
     state.files = gathered.files;
     sync.outcome = Outcome::Unchanged;
     if let Some(built) = built {
-        sync.outcome = if state.revision == 0 || built.added + built.changed + built.withdrawn > 0 || state.segments != built.segments {
-            Outcome::Changed
-        } else {
-            Outcome::Unchanged
-        };
-        state.revision += u64::from(sync.outcome == Outcome::Changed);
-        (state.entries, state.added, state.changed, state.withdrawn) = (built.entries, built.added, built.changed, built.withdrawn);
-        (sync.entries, sync.added, sync.changed, sync.withdrawn) = (built.entries, built.added, built.changed, built.withdrawn);
-        state.news = built.news;
+        let News { added, changed, withdrawn } = &built.news;
+        let counts = (added.len(), changed.len(), withdrawn.len());
+        if state.revision == 0 || counts != (0, 0, 0) || state.segments != built.segments {
+            sync.outcome = Outcome::Changed;
+            state.revision += 1;
+            (state.added, state.changed, state.withdrawn) = counts;
+            (sync.added, sync.changed, sync.withdrawn) = counts;
+            let news = serde_json::to_vec(&built.news).map_err(|e| IoError { path: place.compiled(NEWS), source: e.into() })?;
+            sync.made = Some((state.revision, place.keep_compiled(&news, NEWS)?));
+        }
+        state.entries = built.entries;
         state.cycles = built.cycles;
         state.segments = built.segments;
         state.evidence = built.evidence;
         state.tell_problems(built.problems.into_iter().chain(gathered.notes), built.more_problems);
     }
-    sync.problems = state.problem_count;
+    (sync.entries, sync.problems) = (state.entries, state.problem_count);
+    Ok(())
 }
 
 /// When a feed is to be synced next, in milliseconds since 1970: `every` after the last attempt, sooner after a failure.

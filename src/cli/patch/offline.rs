@@ -15,7 +15,7 @@ use muster::patch::define::define;
 use muster::patch::filter::Filter;
 use muster::patch::plan::plan;
 use muster::patch::report::{self, Host, PatchView, Standing, Why, page};
-use muster::subscription::{Folder, Format, Speaks};
+use muster::subscription::{Folder, Format};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -62,7 +62,6 @@ fn compiled(files: &[String], limits: &Limits) -> anyhow::Result<Catalog> {
             Format::Epss => threats.epss = epss::read(path, &bytes, limits, batch),
             _ => format.read(path, &bytes, limits, batch),
         }
-        debug_assert!(format.speaks() == Speaks::Products || batch.advisories.is_empty());
     }
     let mut parts = Vec::new();
     for (feed, batch) in feeds {
@@ -72,7 +71,7 @@ fn compiled(files: &[String], limits: &Limits) -> anyhow::Result<Catalog> {
         }
         let defined = define(batch.advisories, limits).with_context(|| format!("the feed `{feed}`"))?;
         let segment = Segment::from_bytes(&feed, compile(&defined.definitions, &[]).bytes)?;
-        parts.push(Part { feed: feed.as_str().into(), segments: vec![Arc::new(segment)] });
+        parts.push(Part::new(&feed, vec![Arc::new(segment)])?);
     }
     Ok(Catalog::new(parts, Arc::new(threats)))
 }

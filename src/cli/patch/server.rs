@@ -35,7 +35,8 @@ impl Server {
 
     pub(super) fn new(url: &str, token_file: &Path, ca: Option<&Path>) -> anyhow::Result<Server> {
         let token = read_secret(token_file)?.with_context(|| format!("there is no file `{}`", token_file.display()))?;
-        let mut bearer = HeaderValue::try_from(format!("Bearer {token}")).context("the token holds characters that a header may not have")?;
+        let mut bearer =
+            HeaderValue::try_from(format!("Bearer {token}")).context("the token holds characters that a header may not have")?;
         bearer.set_sensitive(true);
         let headers = HeaderMap::from_iter([(AUTHORIZATION, bearer), (CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;

@@ -121,21 +121,18 @@ impl<'c> Apart<'c> {
     }
 
     fn any(&mut self, children: &[Node]) -> Result<Said, Odd> {
-        let (mut ways, mut always, mut fit) = (Vec::new(), false, false);
+        let (mut ways, mut always) = (Vec::new(), false);
         let mut odd = Vec::new();
         for child in children {
             match self.node(child) {
-                Ok(Said::Always) => (always, fit) = (true, true),
-                Ok(Said::Never) => fit = true,
-                Ok(Said::Ways(more)) => {
-                    fit = true;
-                    ways.extend(more);
-                }
+                Ok(Said::Always) => always = true,
+                Ok(Said::Never) => {}
+                Ok(Said::Ways(more)) => ways.extend(more),
                 Err(Odd::Unfit(why)) => odd.push(why),
                 Err(Odd::Limit) => return Err(Odd::Limit),
             }
         }
-        if !fit {
+        if ways.is_empty() && !always && !odd.is_empty() {
             return Err(Odd::Unfit(odd.swap_remove(0)));
         }
         self.odd.append(&mut odd);

@@ -20,7 +20,7 @@ use roxmltree::Node as Xml;
 use super::model::{
     Advisory, Affected, End, Fix, FixState, Module, Package, PackageKind, Range, Severity, Source, Start, Target, Versions,
 };
-use super::{Reading, Sink, archive};
+use super::{Reading, Sink, archive, redhat};
 use crate::limits::Limits;
 use crate::oval::model::{Class, Content, Definition};
 use crate::oval::read as definitions;
@@ -165,7 +165,9 @@ impl Entries {
     }
 
     fn add(&mut self, meta: &meta::Meta, way: &Way, package: &Installed, place: &Place) {
-        let module = way.module.as_deref().cloned();
+        let modular = matches!(&package.span, Span::Between(_, End::Before(version)) if redhat::is_modular(version));
+        // Content from before module tests does not say which.
+        let module = way.module.as_deref().cloned().or_else(|| modular.then(Module::unnamed));
         for name in package.names.iter() {
             let (state, reason) = meta.state(package, name);
             let entry = Entry {

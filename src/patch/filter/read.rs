@@ -284,14 +284,7 @@ impl Reader {
     }
 
     fn age(&self, text: &str) -> Option<Span> {
-        let hours = match text.chars().last()? {
-            'h' => 1,
-            'd' => 24,
-            'w' => 7 * 24,
-            _ => return None,
-        };
-        let number: i64 = text.get(..text.len() - 1)?.parse().ok().filter(|n| (0..=100_000).contains(n))?;
-        let from = self.now.checked_sub(SignedDuration::from_hours(number * hours)).ok()?;
+        let from = self.now.checked_sub(length(text)?).ok()?;
         Some(Span { from, to: from })
     }
 
@@ -410,4 +403,17 @@ pub(super) fn day(text: &str) -> Option<Span> {
 fn instant(text: &str) -> Option<Span> {
     let at: Timestamp = text.to_uppercase().parse().ok()?;
     Some(Span { from: at, to: at })
+}
+
+/// `30d`, `12h`, `2w`
+fn length(text: &str) -> Option<SignedDuration> {
+    let (number, hours) =
+        [("h", 1), ("d", 24), ("w", 7 * 24)].into_iter().find_map(|(unit, hours)| Some((text.strip_suffix(unit)?, hours)))?;
+    let number: i64 = number.parse().ok().filter(|n| (0..=100_000).contains(n))?;
+    Some(SignedDuration::from_hours(number * hours))
+}
+
+pub(super) fn time_to_come(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let known = day(text).map(|span| span.to).or_else(|| instant(text).map(|span| span.from));
+    known.or_else(|| now.checked_add(length(text)?).ok())
 }

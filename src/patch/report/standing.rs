@@ -8,14 +8,14 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::super::catalog::Catalog;
-use super::super::define::{Definition, Kind};
+use super::super::define::{Definition, Entry, Kind};
+use super::super::explain::speaking;
 use super::super::filter::{Filter, Subject};
 use super::super::list::Exemption;
 use super::super::rank::Rank;
 use super::super::stand::Sum;
 use super::super::{Note, PatchId, Says, State};
-use super::matching::text;
-use super::{Brief, Name, Part, parts, place_of, versions};
+use super::{Brief, ExemptionView, Name, Part, parts, versions};
 use crate::rule::pattern::pattern_matches;
 use crate::scan::table::TableId;
 use crate::scan::{Row, Scan, TableData};
@@ -153,7 +153,7 @@ pub struct Why {
     pub because: String,
     pub rank: Vec<Part>,
     pub rows: Vec<Said>,
-    pub decided: Option<Exemption>,
+    pub decided: Option<ExemptionView>,
 }
 
 /// All patches at one endpoint.
@@ -268,18 +268,17 @@ impl<'c> Standing<'c> {
 
     fn place(&self, stand: &Stand, at: usize, note: Note) -> Option<Place> {
         let row = self.row(at)?;
-        let found = self.definition(stand).and_then(|d| place_of(d, row, note.says()));
+        let found = self.definition(stand).and_then(|d| speaking(d, row, note.says()));
         let of_os = row.table.name() == "os";
-        let installed = if of_os { found.map_or("", |(_, version)| version) } else { text(row, "version") };
-        let compared = found.map(|(_, version)| version).filter(|v| *v != installed && !of_os);
-        let fixed = found.map_or("", |(e, _)| if of_os && !e.build.is_empty() { &e.build } else { &e.fixed });
+        let (compared, fixed) = found.as_ref().map_or(("", ""), |(entry, version)| (version, mends(entry)));
+        let installed = if of_os { compared } else { text(row, "version") };
         let offer = self.offer(stand, row);
         Some(Place {
             table: row.table.name(),
             name: text(row, "name").to_owned(),
             arch: text(row, "arch").to_owned(),
             installed: installed.to_owned(),
-            source_version: compared.map(str::to_owned),
+            source_version: Some(compared.to_owned()).filter(|v| !v.is_empty() && v != installed),
             fixed: fixed.to_owned(),
             says: note.says(),
             superseded: note.superseded(),
@@ -337,14 +336,14 @@ impl<'c> Standing<'c> {
         };
         let rows = stand.said.iter().filter_map(|(at, note)| {
             let row = self.row(*at)?;
-            let entry = self.definition(stand).and_then(|d| place_of(d, row, note.says())).map(|(e, _)| e);
+            let entry = self.definition(stand).and_then(|d| speaking(d, row, note.says())).map(|(e, _)| e);
             Some(Said {
                 table: row.table.name(),
                 row: serde_json::from_slice(&row.canonical()).unwrap_or_default(),
                 says: note.says(),
                 superseded: note.superseded(),
                 affected: entry.map(|e| versions(&e.versions)).unwrap_or_default(),
-                fixed: entry.map_or("", |e| if e.build.is_empty() { &e.fixed } else { &e.build }).to_owned(),
+                fixed: entry.map_or("", mends).to_owned(),
                 reason: entry.map_or("".into(), |e| e.reason.clone()),
             })
         });
@@ -353,7 +352,7 @@ impl<'c> Standing<'c> {
             endpoint: self.host.endpoint.clone(),
             because: self.because(stand, &here),
             rank: self.rank(stand).map(parts).unwrap_or_default(),
-            decided: stand.exemption.and_then(|at| self.host.exemptions.get(at)).cloned(),
+            decided: stand.exemption.and_then(|at| self.host.exemptions.get(at)).map(ExemptionView::of),
             here,
             rows,
         })
@@ -426,6 +425,16 @@ fn state(host: &Host, stand: &Stand) -> State {
         State::Missing | State::Superseded if host.is_undecided() && says(Says::Lacks).next().is_none() => State::NotChecked,
         state => state,
     }
+}
+
+/// The first build or version that has the fix.
+fn mends(entry: &Entry) -> &str {
+    if entry.build.is_empty() { &entry.fixed } else { &entry.build }
+}
+
+/// A column as text; empty where it is absent.
+fn text<'r>(row: &'r Row, column: &str) -> &'r str {
+    row.get(column).as_str().unwrap_or("")
 }
 
 fn means(exemption: &Exemption, patch: &str) -> bool {
