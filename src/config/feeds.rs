@@ -75,7 +75,10 @@ fn evidence(fields: &mut Fields<'_>, folder: &Path, feed: &mut Feed, problems: &
     for (option, given) in [("checksum", &checksum), ("signature", &signature)] {
         let Some(given) = given else { continue };
         if several {
-            problems.add(&given.span(), format!("`{option}` is of one file; documents of a list are checked by their own, and several files are several feeds"));
+            problems.add(
+                &given.span(),
+                format!("`{option}` is of one file; documents of a list are checked by their own, and several files are several feeds"),
+            );
         } else if matches!(feed.source, Source::Imported) && !is_pinned(given.get_ref()) {
             problems.add(&given.span(), format!("a feed that is imported has no address to fetch `{option}` from"));
         } else if !local

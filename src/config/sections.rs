@@ -86,7 +86,12 @@ fn span_of_time(fields: &mut Fields<'_>, name: &'static str, into: &mut i64, lea
     *into = given.into_inner();
 }
 
-pub(super) fn one_of<T: Copy>(fields: &mut Fields<'_>, name: &'static str, choices: &[(&str, T)], problems: &mut Problems<'_>) -> Option<T> {
+pub(super) fn one_of<T: Copy>(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    choices: &[(&str, T)],
+    problems: &mut Problems<'_>,
+) -> Option<T> {
     let text = fields.text(name, problems)?;
     let found = choices.iter().find(|(c, _)| c == text.get_ref()).map(|(_, v)| *v);
     if found.is_none() {

@@ -485,7 +485,8 @@ mod tests {
             set(&mut headers, CONTENT_RANGE, text);
             assert_eq!(content_range(&headers), range, "{text}");
         }
-        let validators = |etag: Option<&str>, date: Option<&str>| Validators { etag: etag.map(str::to_owned), last_modified: date.map(str::to_owned) };
+        let validators =
+            |etag: Option<&str>, date: Option<&str>| Validators { etag: etag.map(str::to_owned), last_modified: date.map(str::to_owned) };
         assert_eq!(validators(Some("\"a\""), Some("d")).strong(), Some("\"a\""));
         assert_eq!(validators(Some("W/\"a\""), Some("d")).strong(), None);
         assert_eq!(validators(None, Some("d")).strong(), Some("d"));

@@ -63,7 +63,8 @@ fn items<'v>(value: &'v Value, pointer: &str) -> &'v [Value] {
 
 fn json(url: &str, bytes: &str) -> Result<Value, FeedError> {
     let bytes = bytes.strip_prefix('\u{feff}').unwrap_or(bytes);
-    serde_json::from_str(bytes).map_err(|e| FeedError::List { url: super::shown(url).to_owned(), why: format!("it is not the JSON that was expected: {e}") })
+    serde_json::from_str(bytes)
+        .map_err(|e| FeedError::List { url: super::shown(url).to_owned(), why: format!("it is not the JSON that was expected: {e}") })
 }
 
 /// Feeds that anybody may read; the others need a certificate or a password.
@@ -165,7 +166,11 @@ impl Gatherer {
                 match text(feed, "url") {
                     "" => {}
                     at if is_public(feed) => feeds.push(join(url, at)),
-                    at => listing.notes.push(format!("`{}` is not for everybody (TLP:{}) and left out", super::shown(at), text(feed, "tlp_label"))),
+                    at => listing.notes.push(format!(
+                        "`{}` is not for everybody (TLP:{}) and left out",
+                        super::shown(at),
+                        text(feed, "tlp_label")
+                    )),
                 }
             }
             match text(distribution, "directory_url") {
@@ -204,7 +209,9 @@ impl Gatherer {
         let mut waiting = Vec::new();
         for (url, listed) in listing.documents {
             match known.get(&url) {
-                Some(known) if !listed.updated.is_empty() && known.listed.as_deref() == Some(listed.updated.as_str()) => out.files.push(known.clone()),
+                Some(known) if !listed.updated.is_empty() && known.listed.as_deref() == Some(listed.updated.as_str()) => {
+                    out.files.push(known.clone())
+                }
                 known => waiting.push((listed, known.cloned())),
             }
         }
@@ -286,7 +293,8 @@ impl Gatherer {
             (Ok(Fetched::NotModified), Some(known)) => {
                 return Ok(Some((FileRecord { listed: Some(listed.updated.clone()), ..known.clone() }, true)));
             }
-            (Ok(Fetched::NotModified), None) | (Err(super::FetchError::Status { status: hyper::StatusCode::NOT_FOUND | hyper::StatusCode::GONE, .. }), _) => {
+            (Ok(Fetched::NotModified), None)
+            | (Err(super::FetchError::Status { status: hyper::StatusCode::NOT_FOUND | hyper::StatusCode::GONE, .. }), _) => {
                 return Ok(None);
             }
             (Err(error), _) => return Err(error.into()),

@@ -105,7 +105,8 @@ mod tests {
         let limits = Limits::default();
         let mut batch = Batch::new(&limits);
         let mut epss = Part::empty(Format::Epss);
-        let text = "#model_version:v1,score_date:2026-11-01T00:00:00+0000\ncve,epss,percentile\nCVE-2024-2,0.5,0.9\nCVE-2024-1,0.0004,0.1\n";
+        let text =
+            "#model_version:v1,score_date:2026-11-01T00:00:00+0000\ncve,epss,percentile\nCVE-2024-2,0.5,0.9\nCVE-2024-1,0.0004,0.1\n";
         epss.read("a.csv", text.as_bytes(), &limits, &mut batch);
         epss.read("b.csv", b"cve,epss,percentile\nCVE-2024-1,0.2,0.5\n", &limits, &mut batch);
         let mut kev = Part::empty(Format::Kev);

@@ -15,11 +15,15 @@ const GPGV: Duration = Duration::from_secs(600);
 
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    #[error("`{file}` has the {algorithm} {found}, and {wanted} was published; it is not used (if the vendor has just replaced it, the next sync will do)")]
+    #[error(
+        "`{file}` has the {algorithm} {found}, and {wanted} was published; it is not used (if the vendor has just replaced it, the next sync will do)"
+    )]
     Checksum { file: String, algorithm: &'static str, found: String, wanted: String },
     #[error("`{at}` holds no SHA-256 or SHA-512 for `{file}`")]
     NoChecksum { at: String, file: String },
-    #[error("signatures of feeds are verified by `gpgv`, which cannot be run ({0}): install it (package gpgv), or take `signature` or `keyring` out of the feed")]
+    #[error(
+        "signatures of feeds are verified by `gpgv`, which cannot be run ({0}): install it (package gpgv), or take `signature` or `keyring` out of the feed"
+    )]
     NoGpgv(std::io::Error),
     #[error("the signature of `{file}` is not good by the keys of `{}`: {why}", keyring.display())]
     Signature { file: String, keyring: PathBuf, why: String },
