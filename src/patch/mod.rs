@@ -10,6 +10,7 @@
 pub mod catalog;
 pub mod define;
 pub mod explain;
+pub mod facts;
 pub mod list;
 pub mod plan;
 pub mod rank;
