@@ -315,3 +315,6 @@ fn ordered(target: &Target, versions: &mut Versions, products: &Products) -> Num
     }
     own.map_or(Numbering::Plain, |order| order.numbering)
 }
+
+#[cfg(test)]
+mod tests;
