@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! feeds/index                    changes whenever any feed does
+//! feeds/seen.json                what the daemon has told of
 //! feeds/NAME/lock                held by who writes
 //! feeds/NAME/state.json          what is in use; its replacement is the moment of a change
 //! feeds/NAME/content/SHA256      files as they were fetched
@@ -205,6 +206,10 @@ impl Folder {
         self
     }
 
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     pub fn feeds(&self) -> &[Arc<Feed>] {
         &self.feeds
     }
@@ -212,6 +217,10 @@ impl Folder {
     pub fn feed(&self, name: &str) -> Result<&Arc<Feed>, FeedError> {
         let unknown = || FeedError::Unknown(name.to_owned(), hint(name, self.feeds.iter().map(|f| f.name.as_str())));
         self.feeds.iter().find(|f| f.name == name).ok_or_else(unknown)
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     pub(super) fn place(&self, name: &str) -> Place {

@@ -2,13 +2,14 @@
 //!
 //! `gather (fetch, provider, path, import) -> build (read, define, compile) -> state.json renamed in -> catalog`. Each feed has a folder ([`folder`]); the replacement of
 //! its `state.json` is the one moment at which another content counts (INVARIANT). Whatever ends before it, killed half way or refused, leaves what was there in
-//! use. Command line and daemon use the same folder, one at a time for each feed; the daemon hears of the others' changes through `feeds/index`.
+//! use. Command line and daemon use the same folder, one at a time for each feed; the daemon hears of the others' changes through `feeds/index` ([`keeper`]).
 
 mod build;
 mod fetch;
 pub mod folder;
 mod format;
 mod gather;
+pub mod keeper;
 mod provider;
 pub mod state;
 mod sync;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Format;
 
 /// Problems that are kept; further ones are counted.
-const PROBLEMS: usize = 100;
+pub(super) const PROBLEMS: usize = 100;
 /// Of this shape; another one is refused and the feed is synced anew.
 const VERSION: u32 = 1;
 
@@ -143,6 +143,8 @@ pub struct State {
     pub problems: Vec<String>,
     /// All of them, counted.
     pub problem_count: usize,
+    /// What was odd about the last fetch: documents that could not be had, and the like; the first of them.
+    pub notes: Vec<String>,
     /// Supersedence that goes round in circles, and what was done about it.
     pub cycles: Vec<String>,
     pub files: Vec<FileRecord>,
@@ -170,6 +172,7 @@ impl State {
             withdrawn: 0,
             problems: Vec::new(),
             problem_count: 0,
+            notes: Vec::new(),
             cycles: Vec::new(),
             files: Vec::new(),
             segments: Vec::new(),

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::build::{Built, NEWS, build};
 use super::folder::{Folder, Import, IoError, Place};
 use super::gather::{Gathered, Gatherer, Job};
+use super::state::PROBLEMS;
 use super::{Attempt, Feed, FeedError, News, Outcome, Progress, State, Step};
 use crate::clock;
 use crate::compute::compute;
@@ -142,6 +143,8 @@ fn take(place: &Place, state: &mut State, sync: &mut Attempt, found: Found) -> R
     let Found { gathered, built } = found;
     (sync.files, sync.bytes) = gathered.came;
     state.files = gathered.files;
+    state.notes = gathered.notes;
+    state.notes.truncate(PROBLEMS);
     sync.outcome = Outcome::Unchanged;
     if let Some(built) = built {
         let News { added, changed, withdrawn } = &built.news;
@@ -158,7 +161,7 @@ fn take(place: &Place, state: &mut State, sync: &mut Attempt, found: Found) -> R
         state.cycles = built.cycles;
         state.segments = built.segments;
         state.evidence = built.evidence;
-        state.tell_problems(built.problems.into_iter().chain(gathered.notes), built.more_problems);
+        state.tell_problems(built.problems.into_iter(), built.more_problems);
     }
     (sync.entries, sync.problems) = (state.entries, state.problem_count);
     Ok(())

@@ -4,6 +4,7 @@ pub mod endpoint_patches;
 pub mod endpoints;
 pub mod events;
 pub mod exemptions;
+pub mod feeds;
 pub mod patch_lists;
 pub mod patches;
 pub mod rules;
