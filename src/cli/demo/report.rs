@@ -47,6 +47,8 @@ struct Host {
 
 /// States of patches that the summary counts.
 const STATES: [&str; 3] = ["missing", "superseded", "exempt"];
+/// Items of the must-have baseline in the summary.
+const TASKS_SHOWN: usize = 12;
 /// How long reading the demo's feed may take.
 const FEED_READ: Duration = Duration::from_secs(60);
 
@@ -271,9 +273,16 @@ pub(super) async fn print(api: &Api, s: &Summary, feed_is_real: bool, receiver: 
     for task in &tasks {
         *by_item.entry(task["item"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
     }
+    let mut waiting: Vec<(String, u64)> = by_item.into_iter().collect();
+    waiting.sort_by_key(|(item, n)| (std::cmp::Reverse(*n), item.clone()));
+    let more = waiting.len().saturating_sub(TASKS_SHOWN);
+    waiting.truncate(TASKS_SHOWN);
     let mut table = output::table(&["endpoints", "must have"]);
-    for (item, n) in by_item {
+    for (item, n) in waiting {
         table.add_row([n.to_string(), item]);
+    }
+    if more > 0 {
+        table.add_row(["".to_owned(), format!("and {more} more")]);
     }
     writeln!(out, "\nTasks that wait")?;
     out.table(&table)?;
