@@ -102,7 +102,7 @@ pub struct Plan {
 pub fn plan(standing: &Standing<'_>) -> Plan {
     let in_states = |states: &[State]| {
         let mut stands: Vec<&Stand> = standing.stands().filter(|s| states.contains(&s.state)).collect();
-        stands.sort_by(|a, b| standing.order(a).cmp(&standing.order(b)));
+        stands.sort_by_cached_key(|s| standing.order(s));
         stands
     };
     let reboot_required = standing.host.os().is_some_and(|os| *os.get("reboot_required") == Value::Bool(true));
