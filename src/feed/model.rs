@@ -13,7 +13,7 @@
 //! `versions` is a union of [`Range`]s and of exact texts: `v >= start && v < end` under the row's [`Scheme`], so a compiler emits one comparison for each bound and
 //! groups by (platform, name), the hash key of a row. [`Versions::contains`] is the definition. A module condition ([`Module`]) is a condition on the
 //! same row too: a row is modular if its `version` contains `.module` or it has a `module`. An entry with a module fits modular rows only, of that stream where the
-//! row's `module` says which ([`Module::fits`]); an entry without one fits the others only. Readers see to it that an entry whose fix is modular has a module,
+//! row's `module` says which, or its version does; an entry without one fits the others only. Readers see to it that an entry whose fix is modular has a module,
 //! one without a name if the feed does not say which.
 //!
 //! A [`Fix`] says what ends it. With a `build` the Windows condition is on the `os` row alone: same first three numbers of `build`, fourth below. With a
@@ -284,16 +284,6 @@ impl Module {
     pub fn unnamed() -> Module {
         Module { name: "".into(), stream: "".into() }
     }
-
-    /// Whether an entry's module condition holds for a row with this version and `module`, `nodejs:20` if it is known.
-    pub fn fits(condition: Option<&Module>, version: &str, module: Option<&str>) -> bool {
-        let modular = module.is_some() || version.contains(".module");
-        match (condition, module.and_then(|m| m.split_once(':'))) {
-            (None, _) => !modular,
-            (Some(wanted), Some((name, stream))) if !wanted.name.is_empty() => *wanted.name == *name && *wanted.stream == *stream,
-            (Some(_), _) => modular,
-        }
-    }
 }
 
 /// Products by the names that Microsoft gives them.
@@ -445,24 +435,6 @@ mod tests {
         }
         assert!(Platform::new("arch", "", "").covers("arch"));
         assert!(!Platform::new("alpine", "3.1", "").covers("alpine:3.19.1"));
-    }
-
-    #[test]
-    fn modules_fit_rows_of_their_stream() {
-        let node = Module { name: "nodejs".into(), stream: "20".into() };
-        let modular = "1:20.1-1.module+el9";
-        for (condition, version, module, fits) in [
-            (None, "1:20.1-1.el9", None, true),
-            (None, modular, None, false),
-            (Some(&node), "1:20.1-1.el9", None, false),
-            (Some(&node), modular, None, true),
-            (Some(&node), modular, Some("nodejs:20"), true),
-            (Some(&node), modular, Some("nodejs:18"), false),
-            (Some(&Module::unnamed()), modular, Some("nodejs:18"), true),
-            (Some(&Module::unnamed()), "1:20.1-1.el9", None, false),
-        ] {
-            assert_eq!(Module::fits(condition, version, module), fits, "{condition:?} {version} {module:?}");
-        }
     }
 
     #[test]

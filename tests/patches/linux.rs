@@ -104,7 +104,9 @@ impl Installed {
     }
 
     fn line(&self) -> String {
-        [&self.name, &self.version, &self.arch, &self.source, &self.source_version, &self.release, &self.module].map(String::as_str).join("\t")
+        [&self.name, &self.version, &self.arch, &self.source, &self.source_version, &self.release, &self.module]
+            .map(String::as_str)
+            .join("\t")
     }
 
     fn parse(line: &str) -> Installed {
@@ -132,7 +134,9 @@ fn is_affected(says: Says) -> bool {
 fn asked(catalog: &Catalog, rows: &[Row]) -> Found {
     let name = |row: &Row| row.get("name").as_str().unwrap_or_default().to_owned();
     let note = |note: &Note| catalog.id(note.patch()).unwrap().1.to_owned();
-    rows.iter().flat_map(|row| catalog.ask(row).iter().filter(|n| is_affected(n.says())).map(|n| (note(n), name(row))).collect::<Vec<_>>()).collect()
+    rows.iter()
+        .flat_map(|row| catalog.ask(row).iter().filter(|n| is_affected(n.says())).map(|n| (note(n), name(row))).collect::<Vec<_>>())
+        .collect()
 }
 
 /// The patches that an endpoint with these rows is affected by.

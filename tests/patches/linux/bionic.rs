@@ -30,7 +30,10 @@ fn host(data: &Path, asks: &Collect) -> Scan {
     };
     put("var/lib/dpkg/status", &bytes(data, "inventories/ubuntu-bionic-357.dpkg-status"));
     put("etc/os-release", b"NAME=\"Ubuntu\"\nID=ubuntu\nID_LIKE=debian\nVERSION_ID=\"18.04\"\n");
-    put("etc/lsb-release", b"DISTRIB_ID=Ubuntu\nDISTRIB_RELEASE=18.04\nDISTRIB_CODENAME=bionic\nDISTRIB_DESCRIPTION=\"Ubuntu 18.04 LTS\"\n");
+    put(
+        "etc/lsb-release",
+        b"DISTRIB_ID=Ubuntu\nDISTRIB_RELEASE=18.04\nDISTRIB_CODENAME=bionic\nDISTRIB_DESCRIPTION=\"Ubuntu 18.04 LTS\"\n",
+    );
     collect(&Root::new(root.path()), asks, &Limits::default())
 }
 
@@ -44,7 +47,8 @@ fn packages(scan: &Scan) -> Vec<Row> {
 /// What `oscap` said, by definition.
 fn truth(data: &Path) -> BTreeMap<String, bool> {
     let text = String::from_utf8(bytes(data, "syschar/bionic-texlive.defresults.tsv")).unwrap();
-    let truth: BTreeMap<String, bool> = text.lines().filter_map(|l| l.split_once('\t')).map(|(id, result)| (id.to_owned(), result == "true")).collect();
+    let truth: BTreeMap<String, bool> =
+        text.lines().filter_map(|l| l.split_once('\t')).map(|(id, result)| (id.to_owned(), result == "true")).collect();
     assert_eq!((truth.len(), truth.values().filter(|t| **t).count()), (11_976, 295));
     truth
 }
@@ -81,7 +85,8 @@ fn every_definition_as_an_advisory() {
     let rows = packages(&host(&data, &Collect::new()));
     let truth = truth(&data);
     let definition = |a: &muster::feed::model::Advisory| a.aliases.iter().find(|n| n.starts_with("oval:")).unwrap().to_string();
-    let theirs: BTreeSet<String> = batch.advisories.iter().filter(|a| truth.get(&definition(a)) == Some(&true)).map(|a| a.id.to_string()).collect();
+    let theirs: BTreeSet<String> =
+        batch.advisories.iter().filter(|a| truth.get(&definition(a)) == Some(&true)).map(|a| a.id.to_string()).collect();
     // The 295th is the inventory definition, which is no vulnerability.
     assert_eq!(theirs.len(), 294);
     let by_package = straight::affected(&batch.advisories, &rows);

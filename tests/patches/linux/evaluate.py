@@ -7,7 +7,8 @@ LIST has a package a line: name, version, arch, source, version of the source, r
 compared by rpm and dpkg themselves, never here.
 
 OSV: affected is what is at or past `introduced` and before `fixed`. A fix that was built for a module (`.module` in its version) is for that module's
-packages, in the streams that the title names, if it names any; another fix is for packages of no module.
+packages, in the streams that the title names, if it names any; another fix is for packages of no module. Of which stream a package is, the list says; where it
+does not, its version does if the fix's begins with the stream's number.
 
 Debian: a line `[bullseye] - source version` is for the packages of that source package in that release that are older; `<unfixed>`, `<end-of-life>`,
 `<ignored>`, `<no-dsa>`, `<postponed>` and `<undetermined>` are for all of them, `<not-affected>` for none.
@@ -55,6 +56,14 @@ def dpkg_less(pairs):
     return dict(zip(pairs, (a == "1" for a in answers)))
 
 
+def of_stream(package, stream, fixed):
+    if package["module"]:
+        return package["module"] == stream
+    number = stream.split(":")[1]
+    begins = [re.match(r"(\d+:)?" + re.escape(number) + r"[.-]", version) for version in (fixed, package["version"])]
+    return not number[0].isdigit() or not begins[0] or bool(begins[1])
+
+
 def alma(feed, installed):
     by_name = collections.defaultdict(list)
     for package in installed:
@@ -80,7 +89,7 @@ def alma(feed, installed):
                         modular = bool(package["module"]) or ".module" in package["version"]
                         if modular != (".module" in fixed):
                             continue
-                        if modular and package["module"] and streams and package["module"] not in streams:
+                        if modular and streams and not any(of_stream(package, stream, fixed) for stream in streams):
                             continue
                         maybe.append((advisory["id"], package["name"], package["version"], fixed))
     less = rpm_less((version, fixed) for _, _, version, fixed in maybe)

@@ -44,14 +44,15 @@ fn fixes(advisories: &[Advisory]) -> std::collections::BTreeMap<(String, String)
 }
 
 /// `count` packages that the feed knows, in versions near those that it names.
-fn made(dice: &mut Dice, advisories: &[Advisory], count: usize) -> Vec<Installed> {
+pub(super) fn made(dice: &mut Dice, advisories: &[Advisory], count: usize) -> Vec<Installed> {
     let fixes: Vec<_> = fixes(advisories).into_iter().collect();
     let mut list = Vec::new();
     while list.len() < count {
         let ((release, module), of) = dice.one(&fixes).clone();
         let names: Vec<&String> = of.keys().collect();
         let name = (*dice.one(&names)).clone();
-        let version = near(dice, dice_one(dice, &of[&name]).as_str());
+        let fixed = dice.one(&of[&name]).clone();
+        let version = near(dice, &fixed);
         // A module is told by rows of later collectors only; `:` is one that the feed does not name.
         let module = if module == ":" || dice.below(4) == 0 { String::new() } else { module };
         list.push(Installed { name: name.clone(), version, arch: "x86_64".into(), release, module, ..Installed::default() });
@@ -59,10 +60,6 @@ fn made(dice: &mut Dice, advisories: &[Advisory], count: usize) -> Vec<Installed
     list.sort();
     list.dedup();
     list
-}
-
-fn dice_one(dice: &mut Dice, of: &[String]) -> String {
-    dice.one(of).clone()
 }
 
 fn check(kind: &str, feed: &Path, format: &str, advisories: &[Advisory], list: &[Installed], least: usize) {
@@ -85,11 +82,23 @@ fn almalinux() {
     let mut list = made(&mut Dice(1), &advisories, 3000);
     // One name at several versions at once, and packages that no advisory knows.
     for (name, version) in [("nodejs", "1:10.24.0-1.el8"), ("nobody", "1-1")] {
-        list.push(Installed { name: name.into(), version: version.into(), arch: "x86_64".into(), release: "almalinux:8.10".into(), ..Installed::default() });
+        list.push(Installed {
+            name: name.into(),
+            version: version.into(),
+            arch: "x86_64".into(),
+            release: "almalinux:8.10".into(),
+            ..Installed::default()
+        });
     }
     // A stream that no advisory is about.
     let node = "1:1.0-1.module_el8.1.0+1+abc";
-    list.push(Installed { name: "nodejs".into(), version: node.into(), release: "almalinux:8".into(), module: "nodejs:7".into(), ..Installed::default() });
+    list.push(Installed {
+        name: "nodejs".into(),
+        version: node.into(),
+        release: "almalinux:8".into(),
+        module: "nodejs:7".into(),
+        ..Installed::default()
+    });
     check("alma", &data.join("feeds/alma-osv.tar.gz"), "rpm", &advisories, &list, 5000);
 }
 
@@ -135,7 +144,8 @@ fn debian_lists() {
     // Binary packages of another version than their source.
     let mut built = made(&mut Dice(3), &advisories, 300);
     for package in &mut built {
-        package.source = std::mem::replace(&mut package.name, format!("lib{}1", package.name));
+        let binary = format!("lib{}1", package.name);
+        package.source = std::mem::replace(&mut package.name, binary);
         package.source_version = std::mem::replace(&mut package.version, "9:1-1".into());
     }
     check("debian", &feed, "deb", &advisories, &built, 400);

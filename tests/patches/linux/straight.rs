@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster::feed::model::{Advisory, Affected, FixState, Module, Package, PackageKind, Target};
+use muster::feed::model::{Advisory, Affected, FixState, Package, PackageKind, Target};
 use muster::scan::Row;
+use muster::version::Scheme;
 
 use super::Found;
 
@@ -11,15 +12,33 @@ fn text<'r>(row: &'r Row, column: &str) -> &'r str {
     row.get(column).as_str().unwrap_or_default()
 }
 
+/// Of a module's package if the entry is, and of the same stream, which the row says itself, or its version where that of the fix begins with it.
+fn is_of_module(package: &Package, entry: &Affected, row: &Row) -> bool {
+    if entry.versions.scheme != Some(Scheme::Rpm) {
+        return true;
+    }
+    let (version, of) = (text(row, "version"), text(row, "module"));
+    let Some(module) = &package.module else { return of.is_empty() && !version.contains(".module") };
+    if of.is_empty() || module.name.is_empty() {
+        let begins = |version: &str| {
+            let plain = version.split_once(':').map_or(version, |(_, v)| v);
+            plain.strip_prefix(&*module.stream).is_some_and(|rest| rest.starts_with(['.', '-']))
+        };
+        let told = module.stream.starts_with(|c: char| c.is_ascii_digit()) && entry.fixes.iter().any(|f| begins(&f.version));
+        return (!of.is_empty() || version.contains(".module")) && (!told || begins(version));
+    }
+    of == format!("{}:{}", module.name, module.stream)
+}
+
 /// The version that an entry judges of a row; `None`: the entry is not about it.
-fn judged<'r>(package: &Package, row: &'r Row) -> Option<&'r str> {
+fn judged<'r>(package: &Package, entry: &Affected, row: &'r Row) -> Option<&'r str> {
     if !package.platform.as_ref().is_none_or(|p| p.covers(text(row, "release"))) {
         return None;
     }
     if !package.arches.is_empty() && !package.arches.iter().any(|a| **a == *text(row, "arch")) {
         return None;
     }
-    if !Module::fits(package.module.as_ref(), text(row, "version"), row.get("module").as_str()) {
+    if !is_of_module(package, entry, row) {
         return None;
     }
     let source = if text(row, "source").is_empty() { text(row, "name") } else { text(row, "source") };
@@ -54,7 +73,7 @@ pub(super) fn affected(advisories: &[Advisory], rows: &[Row]) -> Found {
         let names = BTreeSet::from([text(row, "name"), text(row, "source")]);
         let about = names.iter().flat_map(|n| index.get(n).into_iter().flatten());
         let held: Vec<(&Advisory, &Affected)> = about
-            .filter(|(_, entry, package)| judged(package, row).is_some_and(|v| entry.versions.contains(v) == Some(true)))
+            .filter(|(_, entry, package)| judged(package, entry, row).is_some_and(|v| entry.versions.contains(v) == Some(true)))
             .map(|(advisory, entry, _)| (*advisory, *entry))
             .collect();
         let not = held.iter().filter(|(_, e)| e.state == FixState::NotAffected);
