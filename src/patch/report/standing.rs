@@ -16,6 +16,7 @@ use super::super::rank::{Band, Rank};
 use super::super::stand::Sum;
 use super::super::{Note, PatchId, Says, State};
 use super::{Brief, ExemptionView, Name, Part, parts, versions};
+use crate::feed::model::Target;
 use crate::rule::pattern::pattern_matches;
 use crate::scan::table::TableId;
 use crate::scan::{Row, Scan, TableData};
@@ -329,19 +330,27 @@ impl<'c> Standing<'c> {
             return out;
         }
         for (at, note) in stand.said.iter().filter(|(_, n)| n.superseded()) {
-            let of_package = self.row(*at).is_some_and(|r| r.table.name() == "package");
             let replaced_by: &[Box<str>] = self.definition(stand).map_or(&[], |d| &d.superseded_by);
             for other in self.by_row.get(*at).into_iter().flat_map(|notes| notes.iter()) {
                 let needed = matches!(other.says(), Says::Lacks | Says::Wants | Says::Old) && !other.superseded();
                 let Some(newer) = self.stands.get(&other.patch()).filter(|s| needed && s.name.feed == stand.name.feed) else { continue };
-                let brings = replaced_by.contains(&newer.name.id)
-                    || (of_package && self.definition(newer).is_some_and(|d| d.kind != Kind::Vulnerability));
-                if brings && other.patch() != note.patch() && matches!(newer.state, State::Missing | State::Exempt) {
+                let named = replaced_by.contains(&newer.name.id);
+                let there = matches!(newer.state, State::Missing | State::Exempt);
+                if there && (named || self.is_later(stand, *note, newer, *other, *at)) {
                     out.insert(other.patch());
                 }
             }
         }
         out
+    }
+
+    /// Whether what one patch asks of a package is later than what another does, in the same channel: then it has that too.
+    fn is_later(&self, older: &Stand, note: Note, newer: &Stand, other: Note, at: usize) -> bool {
+        let Some(row) = self.row(at).filter(|r| r.table.name() == "package") else { return false };
+        let entry = |stand, says| self.definition(stand).and_then(|d| Some((d.kind, speaking(d, row, says)?.0)));
+        let (Some((_, old)), Some((kind, new))) = (entry(older, note.says()), entry(newer, other.says())) else { return false };
+        let later = old.order().is_some_and(|o| o.compare(&new.fixed, &old.fixed).is_gt());
+        kind != Kind::Vulnerability && later && channel(old) == channel(new)
     }
 
     /// What each patch brings along here.
@@ -458,6 +467,14 @@ fn state(host: &Host, stand: &Stand) -> State {
         // What is wanted is not missing while nobody looked for it; what a row of its own lacks is.
         State::Missing | State::Superseded if host.is_undecided() && says(Says::Lacks).next().is_none() => State::NotChecked,
         state => state,
+    }
+}
+
+/// What is asked of an endpoint to get a fix: the fixes of another channel are others.
+fn channel(entry: &Entry) -> &str {
+    match &entry.target {
+        Target::Package(package) => package.platform.as_ref().map_or("", |p| &p.channel),
+        Target::Windows(_) | Target::Product(_) => "",
     }
 }
 
