@@ -213,7 +213,7 @@ fn lacking(from: &From, which: &Which, asked: Asked) -> anyhow::Result<Outcome> 
         None => offline::lacking(from, which, asked)?,
     };
     print_each(&documents, which.output, print::lacking)?;
-    Ok(Outcome::fine_if(documents.iter().all(|d| is_empty(d, "items"))))
+    ended(&documents, "items")
 }
 
 fn plan(from: &From, output: Format) -> anyhow::Result<Outcome> {
@@ -223,7 +223,17 @@ fn plan(from: &From, output: Format) -> anyhow::Result<Outcome> {
         (None, _) => offline::plans(from)?,
     };
     print_each(&documents, output, print::plan)?;
-    Ok(Outcome::fine_if(documents.iter().all(|d| is_empty(d, "steps"))))
+    ended(&documents, "steps")
+}
+
+/// Something is missing, nothing is, or it cannot be told: what was not collected is not fine.
+fn ended(documents: &[Value], list: &str) -> anyhow::Result<Outcome> {
+    let unknown = |d: &&Value| is_empty(d, list) && d.get("not_collected") == Some(&Value::Bool(true));
+    let unknown: Vec<&str> = documents.iter().filter(unknown).filter_map(|d| d.get("endpoint")?.as_str()).collect();
+    if documents.iter().all(|d| is_empty(d, list)) && !unknown.is_empty() {
+        anyhow::bail!("{}: the scan lacks the table that decides (package; of Windows hotfix), nothing can be told", unknown.join(", "));
+    }
+    Ok(Outcome::fine_if(documents.iter().all(|d| is_empty(d, list))))
 }
 
 /// One document as it is, several as an array or one table after the other.

@@ -90,10 +90,11 @@ pub fn notes(definitions: &[Arc<Definition>], row: &Row, fully: bool) -> Vec<(us
     // Updates with numbers: one is brought along by another that this system needs too.
     let wanted: BTreeSet<&str> =
         out.iter().filter(|(_, s, _)| matches!(s, Says::Wants | Says::Old)).map(|(at, ..)| &*definitions[*at].id).collect();
+    let system = if row.table.name() == "os" { windows::product(row) } else { None };
     for (at, says, superseded) in &mut out {
         let definition = &definitions[*at];
-        if row.table.name() == "os" && supersedable(definition, *says) {
-            *superseded |= definition.superseded_by.iter().any(|s| wanted.contains(&**s));
+        if let Some(system) = system.as_deref().filter(|_| supersedable(definition, *says)) {
+            *superseded |= definition.superseded_by.iter().any(|s| wanted.contains(&**s) && definition.is_replaced_by(s, Some(system)));
         }
     }
     out
@@ -150,7 +151,8 @@ fn heard<'d>(definition: &'d Definition, row: &Row, fully: bool, systems: &mut S
         },
         "hotfix" => {
             let has = facts::hotfix(row).filter(|id| {
-                facts::names_hotfix(&definition.id) && (*id == *definition.id || definition.superseded_by.iter().any(|s| **s == **id))
+                let system = facts::hotfix_system(row);
+                facts::names_hotfix(&definition.id) && (*id == *definition.id || definition.is_replaced_by(id, system.as_deref()))
             });
             let first = definition.entries.first().filter(|_| has.is_some());
             first.and_then(|entry| hear(entry, Some(Some(Says::Has)), "")).into_iter().collect()
@@ -278,7 +280,9 @@ fn channel<'d>(heard: &Heard<'d>) -> &'d str {
 type Line = (Box<str>, (crate::version::Scheme, Numbering), String, Option<crate::feed::model::Module>);
 
 fn line(heard: &Heard) -> Option<(Line, Order)> {
-    let order = heard.entry.order().filter(|_| !heard.entry.fixed.is_empty())?;
+    // Of a system no version was compared.
+    let compared = !heard.entry.fixed.is_empty() && !heard.version.is_empty();
+    let order = heard.entry.order().filter(|_| compared)?;
     let module = match &heard.entry.target {
         Target::Package(package) => package.module.clone(),
         Target::Windows(_) | Target::Product(_) => None,

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::define::Entry;
+use super::windows;
 use crate::feed::model::{Package, PackageKind, Target};
 use crate::scan::Row;
 use crate::version::Scheme;
@@ -302,6 +303,12 @@ pub fn build(text: &str) -> Option<[u64; 4]> {
 /// The id of a `hotfix` row as definitions write it.
 pub fn hotfix(row: &Row) -> Option<String> {
     Some(text(row, "id").to_uppercase()).filter(|id| names_hotfix(id))
+}
+
+/// The system that a `hotfix` row is of, if it says so.
+pub fn hotfix_system(row: &Row) -> Option<String> {
+    let system = Some(text(row, "system")).filter(|s| !s.is_empty())?;
+    Some(windows::system_of(system).unwrap_or_else(|| system.to_owned()))
 }
 
 /// Whether a definition's id is that of something that a `hotfix` row can name.

@@ -93,6 +93,8 @@ pub struct Plan {
     pub value: Option<String>,
     /// The system says that it waits for a restart.
     pub reboot_required: bool,
+    /// The scan lacks the table that decides most patches: that there are no steps says nothing then.
+    pub not_collected: bool,
     pub steps: Vec<Step>,
     /// Affected, and nothing to install.
     pub no_fix: Vec<Here>,
@@ -102,7 +104,7 @@ pub struct Plan {
 pub fn plan(standing: &Standing<'_>) -> Plan {
     let in_states = |states: &[State]| {
         let mut stands: Vec<&Stand> = standing.stands().filter(|s| states.contains(&s.state)).collect();
-        stands.sort_by(|a, b| standing.order(a).cmp(&standing.order(b)));
+        stands.sort_by_cached_key(|s| standing.order(s));
         stands
     };
     let reboot_required = standing.host.os().is_some_and(|os| *os.get("reboot_required") == Value::Bool(true));
@@ -121,6 +123,7 @@ pub fn plan(standing: &Standing<'_>) -> Plan {
         endpoint: standing.host.endpoint.clone(),
         value: standing.host.value.clone(),
         reboot_required,
+        not_collected: standing.host.is_undecided(),
         steps,
         no_fix: no_fix.iter().filter_map(|s| standing.here(s)).collect(),
     }

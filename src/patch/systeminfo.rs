@@ -86,10 +86,11 @@ pub fn read(systeminfo: &[u8], updates: Option<&[u8]>) -> Result<Imported, Syste
             "{listed} of {told} updates are listed: systeminfo cuts long lists; --qfe takes what `wmic qfe list` or `Get-HotFix` prints"
         ));
     }
+    let system = windows::product(&os);
     let mut scan = Scan { hostname: hostname(&lines, at), collector: Some("systeminfo".to_owned()), ..Scan::default() };
     if let Some(table) = TableId::by_name("hotfix") {
         // Also without any: the list was there.
-        scan.tables.insert(table, TableData::Rows(hotfixes.into_iter().map(|(id, fix)| fix.row(table, &id)).collect()));
+        scan.tables.insert(table, TableData::Rows(hotfixes.into_iter().map(|(id, fix)| fix.row(table, &id, system.as_deref())).collect()));
     }
     scan.push(os);
     scan.normalise();

@@ -189,6 +189,12 @@ pub static TABLES: &[Table] = &[
             col("id", Str, "`kb5031364`, lower case"),
             col("description", Str, "`Security Update`"),
             col("installed_on", Str, "date, `2026-11-10`"),
+            col(
+                "system",
+                Str,
+                "what it is installed on, in the words of Microsoft's advisories: `Windows 10 Version 1809 for x64-based Systems`. \
+                 What an update replaces differs by system; without it, what it replaces on any counts",
+            ),
         ],
     },
     Table {

@@ -133,7 +133,7 @@ fn is_affected(says: Says) -> bool {
 
 fn asked(catalog: &Catalog, rows: &[Row]) -> Found {
     let name = |row: &Row| row.get("name").as_str().unwrap_or_default().to_owned();
-    let note = |note: &Note| catalog.id(note.patch()).unwrap().1.to_owned();
+    let note = |note: &Note| catalog.id(note.patch()).unwrap().0.to_owned();
     rows.iter()
         .flat_map(|row| catalog.ask(row).iter().filter(|n| is_affected(n.says())).map(|n| (note(n), name(row))).collect::<Vec<_>>())
         .collect()
@@ -142,7 +142,7 @@ fn asked(catalog: &Catalog, rows: &[Row]) -> Found {
 /// The patches that an endpoint with these rows is affected by.
 fn endpoint(catalog: &Catalog, rows: &[Row]) -> BTreeSet<String> {
     let sums = sums(rows.iter().flat_map(|row| catalog.ask(row).into_vec()));
-    sums.into_iter().filter(|(_, sum)| sum.state().is_affected()).map(|(patch, _)| catalog.id(patch).unwrap().1.to_owned()).collect()
+    sums.into_iter().filter(|(_, sum)| sum.state().is_affected()).map(|(patch, _)| catalog.id(patch).unwrap().0.to_owned()).collect()
 }
 
 fn pairs(lines: &str) -> Found {

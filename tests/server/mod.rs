@@ -5,5 +5,6 @@
 mod drift;
 mod harness;
 mod life;
+mod patches;
 mod scap;
 mod uploads;

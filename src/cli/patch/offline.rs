@@ -187,15 +187,8 @@ pub(super) fn lacking(from: &From, which: &Which, asked: Asked) -> anyhow::Resul
     hosts.into_iter().map(one).collect()
 }
 
-/// That nothing is missing says nothing where nothing was collected.
+/// That nothing is missing says little where no feed speaks of the system.
 fn tell_unseen(standing: &Standing<'_>) {
-    if standing.host.is_undecided() {
-        output::note(format_args!(
-            "{}: the scan does not have the table {}, by which most patches are judged",
-            standing.host.endpoint,
-            standing.host.decisive()
-        ));
-    }
     let releases: BTreeSet<&str> = standing.host.rows.iter().filter_map(|r| r.get("release").as_str()).collect();
     if standing.stands().next().is_none() && !releases.is_empty() {
         let releases: Vec<&str> = releases.into_iter().collect();

@@ -71,10 +71,13 @@ pub(super) fn lacking(document: &Value, out: &mut Out) -> anyhow::Result<()> {
     let header = ["PRIORITY", "BAND", "PATCH", "STATE", "SEVERITY", "CVSS", "THREAT", "PACKAGES", "INSTALLABLE"];
     let mut table = output::table(&header);
     for item in items(document, "items") {
+        // A patch is as urgent as the worst that it brings along.
+        let covers = items(item, "covers").len();
+        let id = if covers == 0 { text(item, "id") } else { format!("{} (+{covers})", text(item, "id")) };
         table.add_row([
-            text(item, "priority"),
-            text(item, "band"),
-            text(item, "id"),
+            text(item, "urgency"),
+            text(item, "urgency_band"),
+            id,
             text(item, "state"),
             text(item, "severity"),
             text(item, "cvss"),

@@ -180,8 +180,15 @@ pub async fn one(call: Call) -> Answer {
             Ok::<_, Problem>((shard.catalog.clone(), found.into_iter().zip(counted).collect::<Vec<_>>()))
         })
         .await??;
+    let folder = call.core()?.feeds.folder();
     let views = compute(move || {
-        let view = |(patch, counted): &(PatchId, BTreeMap<State, u32>)| report::patch(&catalog, *patch, Some(counts(counted)));
+        let view = |(patch, counted): &(PatchId, BTreeMap<State, u32>)| {
+            let mut view = report::patch(&catalog, *patch, Some(counts(counted)))?;
+            // A feed that was taken away since has none.
+            let evidence = folder.evidence(&view.brief.name.feed, &view.brief.name.id).unwrap_or_default();
+            view.evidence = evidence.iter().filter_map(|e| serde_json::to_value(e).ok()).collect();
+            Some(view)
+        };
         found.iter().filter_map(view).collect::<Vec<_>>()
     })
     .await?;

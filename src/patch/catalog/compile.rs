@@ -1,6 +1,6 @@
 //! Definitions in, the bytes of a segment out: everything of a feed, or what changed since its base.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -162,16 +162,20 @@ impl Builder {
         self.ids.push(id);
         self.definitions.extend_from_slice(bytes);
         self.definition_ends.push(self.definitions.len() as u64);
+        let somewhere: BTreeMap<&str, &[Box<str>]> = definition.superseded_on.iter().map(|(id, on)| (&**id, on.as_slice())).collect();
         for above in &definition.superseded_by {
-            let above = self.strings.add(above);
-            self.superseded.push(above);
+            match somewhere.get(&**above) {
+                None => self.superseded.push(self.strings.add(above)),
+                Some(on) => on.iter().for_each(|on| self.superseded.push(self.strings.add(&wire::replaced_on(above, on)))),
+            }
         }
         self.superseded_ends.push(word(self.superseded.len()));
         for entry in &definition.entries {
             self.entry(definition, entry, number);
         }
         if facts::names_hotfix(&definition.id) && !definition.entries.is_empty() {
-            let having: BTreeSet<&str> = definition.superseded_by.iter().chain([&definition.id]).map(|id| &**id).collect();
+            let always = definition.superseded_by.iter().filter(|id| !somewhere.contains_key(&***id));
+            let having: BTreeSet<&str> = always.chain([&definition.id]).map(|id| &**id).collect();
             let record = Record {
                 definition: number,
                 target: NONE,
@@ -186,6 +190,12 @@ impl Builder {
             for id in having {
                 self.key.hotfix(id);
                 self.place(record);
+            }
+            for (id, on) in somewhere {
+                for system in on.iter().map(|s| &**s).chain([""]) {
+                    self.key.hotfix_on(id, system);
+                    self.place(record);
+                }
             }
         }
     }
@@ -493,6 +503,7 @@ pub(super) fn sample() -> Vec<u8> {
         exploitation: Exploitation { exploited: Some(true), disclosed: Some(true), exploits: vec!["E".into()] },
         restart: Some(Restart::Yes),
         superseded_by: vec!["S".into()],
+        superseded_on: vec![("S".into(), vec!["W".into()])],
         entries: [Target::Package(package), Target::Windows(windows), Target::Product(product)].map(entry).to_vec(),
     };
     let mut out = Vec::new();

@@ -4,12 +4,13 @@
 //! the definitions do not depend on how the reader had grouped the lines.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::supersede::Replaced;
 use super::{Definition, Entry, Kind, attacked, cut, once, ordered, worst};
 use crate::feed::model::{Advisory, Affected, Exploitation, FixState, Restart, Score, Severity, Source, Target, Versions, Windows};
-use crate::feed::supersede::Closure;
 use crate::version::ecosystem::{Numbering, Products};
 
 /// References that are kept of an update: each of its CVEs has some.
@@ -88,7 +89,7 @@ impl Kb {
         }
     }
 
-    fn definition(mut self, id: &str, superseded_by: Vec<Box<str>>) -> Definition {
+    fn definition(mut self, id: &str, replaced: Vec<(Box<str>, Option<Vec<Box<str>>>)>) -> Definition {
         let title = self.title();
         let summary = match self.advisories.first_key_value() {
             Some((_, (_, summary))) if self.advisories.len() == 1 => cut(summary),
@@ -145,7 +146,8 @@ impl Kb {
             references: self.references.into_iter().take(REFERENCES).collect(),
             exploitation: self.exploitation,
             restart: self.restart,
-            superseded_by,
+            superseded_by: replaced.iter().map(|(id, _)| id.clone()).collect(),
+            superseded_on: replaced.into_iter().filter_map(|(id, on)| Some((id, on?))).collect(),
             entries,
         }
     }
@@ -206,12 +208,13 @@ impl Kbs {
     }
 
     /// Sorted by id.
-    pub(super) fn definitions(self, closure: &Closure) -> Vec<Definition> {
+    pub(super) fn definitions(self, replaced: &Replaced) -> Vec<Definition> {
         let known: BTreeSet<Box<str>> = self.0.keys().cloned().collect();
         let superseding = |id: &str| {
-            let above = closure.superseding(&id.to_lowercase());
-            let mut above: Vec<Box<str>> =
-                above.iter().map(|a| Box::from(a.to_uppercase())).filter(|a| known.contains(a) && **a != *id).collect();
+            let above = replaced.get(&*id.to_lowercase()).into_iter().flatten();
+            let named = above.map(|(newer, on)| (Box::<str>::from(newer.to_uppercase()), on.clone()));
+            let mut above: Vec<(Box<str>, Option<Vec<Box<str>>>)> =
+                named.filter(|(newer, _)| known.contains(newer) && **newer != *id).collect();
             above.sort();
             above
         };
@@ -225,12 +228,35 @@ impl Kbs {
     }
 }
 
+/// A product for which the advisory names an update has that fix, though another line of the vendor's table names none: of several any one is enough.
+pub(super) fn leave_to_updates(named: &[Affected], rest: &mut Vec<Affected>) {
+    let products = |entry: &Affected| match &entry.target {
+        Target::Windows(windows) => windows.products.clone(),
+        Target::Package(_) | Target::Product(_) => Vec::new(),
+    };
+    let updated: BTreeSet<Arc<str>> = named.iter().filter(|e| e.state == FixState::Fixed).flat_map(products).collect();
+    let says_nothing = |entry: &Affected| match entry.state {
+        FixState::NoFix => true,
+        FixState::Fixed => entry.fixes.iter().all(|f| f.build.is_empty() && f.version.is_empty()),
+        FixState::WillNotFix | FixState::NotAffected | FixState::UnderInvestigation => false,
+    };
+    rest.retain_mut(|entry| {
+        let idle = says_nothing(entry);
+        match &mut entry.target {
+            Target::Windows(windows) if idle => {
+                windows.products.retain(|p| !updated.contains(p));
+                !windows.products.is_empty()
+            }
+            _ => true,
+        }
+    });
+}
+
 /// A target for each of its products.
 fn singly(target: &Target) -> Vec<Target> {
     match target {
         Target::Windows(windows) => {
-            let one =
-                |p: &std::sync::Arc<str>| Target::Windows(Windows { products: vec![p.clone()], component: windows.component.clone() });
+            let one = |p: &Arc<str>| Target::Windows(Windows { products: vec![p.clone()], component: windows.component.clone() });
             windows.products.iter().map(one).collect()
         }
         Target::Package(_) | Target::Product(_) => vec![target.clone()],

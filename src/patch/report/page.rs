@@ -19,6 +19,8 @@ pub struct Patches {
     pub endpoint: String,
     /// How many patches of the endpoint are in each affected state, whatever was asked for.
     pub counts: BTreeMap<&'static str, u32>,
+    /// The scan lacks the table that decides most patches: that nothing is missing says nothing then.
+    pub not_collected: bool,
     /// The most urgent first.
     pub items: Vec<Here>,
     /// The place of the last item, if there are more.
@@ -44,6 +46,7 @@ pub fn patches(standing: &Standing<'_>, states: &[State], filter: &Filter, limit
     Patches {
         endpoint: standing.host.endpoint.clone(),
         counts: standing.counts(),
+        not_collected: standing.host.is_undecided(),
         next_cursor: page.last().filter(|_| more).map(place),
         items: page.into_iter().filter_map(|s| standing.here(s)).collect(),
     }

@@ -12,10 +12,11 @@ use super::super::define::{Definition, Entry, Kind};
 use super::super::explain::speaking;
 use super::super::filter::{Filter, Subject};
 use super::super::list::Exemption;
-use super::super::rank::Rank;
+use super::super::rank::{Band, Rank};
 use super::super::stand::Sum;
 use super::super::{Note, PatchId, Says, State};
 use super::{Brief, ExemptionView, Name, Part, parts, versions};
+use crate::feed::model::Target;
 use crate::rule::pattern::pattern_matches;
 use crate::scan::table::TableId;
 use crate::scan::{Row, Scan, TableData};
@@ -128,6 +129,11 @@ pub struct Here {
     pub exemption: Option<String>,
     /// Patches that are needed here too and bring it along.
     pub brought_by: Vec<Name>,
+    /// Patches that it brings along.
+    pub covers: Vec<Name>,
+    /// The highest priority and band of it and of what it brings along: by what it is sorted.
+    pub urgency: u8,
+    pub urgency_band: Band,
 }
 
 /// A row that was decisive.
@@ -164,6 +170,7 @@ pub struct Standing<'c> {
     stands: BTreeMap<PatchId, Stand>,
     /// For each row what it says of all patches.
     by_row: Vec<Box<[Note]>>,
+    covers: OnceCell<BTreeMap<PatchId, Vec<PatchId>>>,
 }
 
 impl<'c> Standing<'c> {
@@ -176,7 +183,7 @@ impl<'c> Standing<'c> {
         host.exemptions.sort_by(|a, b| (a.created_ms, &a.id).cmp(&(b.created_ms, &b.id)));
         let ask = |row: &Row| if fully { catalog.ask_fully(row).into_boxed_slice() } else { catalog.ask(row) };
         let by_row: Vec<Box<[Note]>> = host.rows.iter().map(ask).collect();
-        let mut standing = Standing { catalog, host, stands: BTreeMap::new(), by_row };
+        let mut standing = Standing { catalog, host, stands: BTreeMap::new(), by_row, covers: OnceCell::new() };
         for (at, notes) in standing.by_row.iter().enumerate() {
             for note in notes {
                 if let Some(stand) = slot(&mut standing.stands, catalog, note.patch()) {
@@ -225,15 +232,15 @@ impl<'c> Standing<'c> {
     pub fn matching(&self, states: &[State], filter: &Filter) -> Vec<&Stand> {
         let wanted = |s: &&Stand| states.contains(&s.state) && filter.matches(&AtEndpoint { standing: self, stand: s });
         let mut out: Vec<&Stand> = self.stands().filter(wanted).collect();
-        out.sort_by(|a, b| self.order(a).cmp(&self.order(b)));
+        out.sort_by_cached_key(|s| self.order(s));
         out
     }
 
-    /// By what pages and plans are sorted: priority, then KEV's date (none last), then the name.
+    /// By what pages and plans are sorted: the highest priority of it and of what it brings along, then KEV's date (none last), then the name.
     pub fn order<'s>(&'s self, stand: &'s Stand) -> (Reverse<u8>, (bool, &'s str), &'s Name) {
-        let rank = self.rank(stand);
-        let due = rank.and_then(|r| r.due.as_deref());
-        (Reverse(rank.map_or(0, |r| r.priority)), (due.is_none(), due.unwrap_or("")), &stand.name)
+        let ranks = || self.with_covered(stand).filter_map(|s| self.rank(s));
+        let due = ranks().filter_map(|r| r.due.as_deref()).min();
+        (Reverse(ranks().map(|r| r.priority).max().unwrap_or(0)), (due.is_none(), due.unwrap_or("")), &stand.name)
     }
 
     /// How many patches are in each affected state.
@@ -257,6 +264,9 @@ impl<'c> Standing<'c> {
             packages,
             exemption: stand.exemption.and_then(|at| self.host.exemptions.get(at)).map(|e| e.id.clone()),
             brought_by: self.brought_by(stand),
+            covers: self.with_covered(stand).skip(1).map(|s| s.name.clone()).collect(),
+            urgency: self.order(stand).0.0,
+            urgency_band: self.with_covered(stand).filter_map(|s| self.rank(s)).map(|r| r.band).max().unwrap_or(rank.band),
         })
     }
 
@@ -310,21 +320,54 @@ impl<'c> Standing<'c> {
 
     /// The patches that bring a superseded one along: they speak of the same row, in the same feed, and nothing brings them along.
     pub fn brought_by(&self, stand: &Stand) -> Vec<Name> {
+        let names: BTreeSet<&Name> = self.bringers(stand).iter().filter_map(|p| self.stands.get(p)).map(|s| &s.name).collect();
+        names.into_iter().cloned().collect()
+    }
+
+    fn bringers(&self, stand: &Stand) -> BTreeSet<PatchId> {
         let mut out = BTreeSet::new();
+        if !matches!(stand.state, State::Superseded | State::Exempt) {
+            return out;
+        }
         for (at, note) in stand.said.iter().filter(|(_, n)| n.superseded()) {
-            let of_package = self.row(*at).is_some_and(|r| r.table.name() == "package");
             let replaced_by: &[Box<str>] = self.definition(stand).map_or(&[], |d| &d.superseded_by);
             for other in self.by_row.get(*at).into_iter().flat_map(|notes| notes.iter()) {
                 let needed = matches!(other.says(), Says::Lacks | Says::Wants | Says::Old) && !other.superseded();
                 let Some(newer) = self.stands.get(&other.patch()).filter(|s| needed && s.name.feed == stand.name.feed) else { continue };
-                let brings = replaced_by.contains(&newer.name.id)
-                    || (of_package && self.definition(newer).is_some_and(|d| d.kind != Kind::Vulnerability));
-                if brings && other.patch() != note.patch() && matches!(newer.state, State::Missing | State::Exempt) {
-                    out.insert(newer.name.clone());
+                let named = replaced_by.contains(&newer.name.id);
+                let there = matches!(newer.state, State::Missing | State::Exempt);
+                if there && (named || self.is_later(stand, *note, newer, *other, *at)) {
+                    out.insert(other.patch());
                 }
             }
         }
-        out.into_iter().collect()
+        out
+    }
+
+    /// Whether what one patch asks of a package is later than what another does, in the same channel: then it has that too.
+    fn is_later(&self, older: &Stand, note: Note, newer: &Stand, other: Note, at: usize) -> bool {
+        let Some(row) = self.row(at).filter(|r| r.table.name() == "package") else { return false };
+        let entry = |stand, says| self.definition(stand).and_then(|d| Some((d.kind, speaking(d, row, says)?.0)));
+        let (Some((_, old)), Some((kind, new))) = (entry(older, note.says()), entry(newer, other.says())) else { return false };
+        let later = old.order().is_some_and(|o| o.compare(&new.fixed, &old.fixed).is_gt());
+        kind != Kind::Vulnerability && later && channel(old) == channel(new)
+    }
+
+    /// What each patch brings along here.
+    fn covers(&self) -> &BTreeMap<PatchId, Vec<PatchId>> {
+        self.covers.get_or_init(|| {
+            let mut out: BTreeMap<PatchId, Vec<PatchId>> = BTreeMap::new();
+            for stand in self.stands().filter(|s| s.state == State::Superseded) {
+                self.bringers(stand).into_iter().for_each(|by| out.entry(by).or_default().push(stand.patch));
+            }
+            out
+        })
+    }
+
+    /// A patch and what it brings along.
+    fn with_covered<'s>(&'s self, stand: &'s Stand) -> impl Iterator<Item = &'s Stand> {
+        let covered = self.covers().get(&stand.patch).into_iter().flatten().filter_map(|p| self.stands.get(p));
+        std::iter::once(stand).chain(covered)
     }
 
     /// Why a patch stands as it does. Ask it of a standing that was made fully.
@@ -424,6 +467,14 @@ fn state(host: &Host, stand: &Stand) -> State {
         // What is wanted is not missing while nobody looked for it; what a row of its own lacks is.
         State::Missing | State::Superseded if host.is_undecided() && says(Says::Lacks).next().is_none() => State::NotChecked,
         state => state,
+    }
+}
+
+/// What is asked of an endpoint to get a fix: the fixes of another channel are others.
+fn channel(entry: &Entry) -> &str {
+    match &entry.target {
+        Target::Package(package) => package.platform.as_ref().map_or("", |p| &p.channel),
+        Target::Windows(_) | Target::Product(_) => "",
     }
 }
 

@@ -18,8 +18,9 @@ pub(super) struct Hotfix {
 }
 
 impl Hotfix {
-    pub(super) fn row(self, table: TableId, id: &str) -> Row {
-        Row::new(table).with("id", id).with("description", self.description).with("installed_on", self.installed_on)
+    pub(super) fn row(self, table: TableId, id: &str, system: Option<&str>) -> Row {
+        let row = Row::new(table).with("id", id).with("system", system);
+        row.with("description", self.description).with("installed_on", self.installed_on)
     }
 }
 

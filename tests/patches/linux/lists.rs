@@ -140,7 +140,7 @@ fn debian_lists() {
         check("debian", &feed, "deb", &advisories, &host, 0);
         check("debian", &feed, "deb", &advisories, &here(release), 0);
     }
-    check("debian", &feed, "deb", &advisories, &made(&mut Dice(2), &advisories, 1200), 2000);
+    check("debian", &feed, "deb", &advisories, &made(&mut Dice(2), &advisories, 1200), 1000);
     // Binary packages of another version than their source.
     let mut built = made(&mut Dice(3), &advisories, 300);
     for package in &mut built {
@@ -148,5 +148,5 @@ fn debian_lists() {
         package.source = std::mem::replace(&mut package.name, binary);
         package.source_version = std::mem::replace(&mut package.version, "9:1-1".into());
     }
-    check("debian", &feed, "deb", &advisories, &built, 400);
+    check("debian", &feed, "deb", &advisories, &built, 200);
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 
-use muster::feed::model::Advisory;
+use muster::feed::model::{Advisory, Target};
 use muster::feed::oval;
 use muster::limits::Limits;
 use muster::scan::Row;
@@ -35,6 +35,20 @@ fn definition(advisory: &Advisory) -> String {
     advisory.aliases.iter().find(|a| a.starts_with("oval:")).unwrap().to_string()
 }
 
+/// Whether some package of these is below a fix of its name, and one of both is of a module.
+fn of_another_line(advisory: &Advisory, rows: &[Row]) -> bool {
+    let is_modular = |version: &str| version.contains(".module");
+    advisory.affected.iter().any(|entry| {
+        let Target::Package(package) = &entry.target else { panic!("{entry:?}") };
+        rows.iter().any(|row| {
+            let version = row.get("version").as_str().unwrap();
+            row.get("name").as_str() == Some(&*package.name)
+                && is_modular(version) != is_modular(&entry.fixes[0].version)
+                && entry.versions.contains(version) == Some(true)
+        })
+    })
+}
+
 fn check(feed: &str, count: usize) {
     let Some(data) = data() else { return };
     if !peers(&["python3", "oscap"]) {
@@ -61,7 +75,14 @@ fn check(feed: &str, count: usize) {
         );
         let ids = endpoint(&catalog, &rows);
         let ours: BTreeSet<String> = batch.advisories.iter().filter(|a| ids.contains(&*a.id)).map(definition).collect();
-        assert_eq!(differences(&ours, &theirs), [""; 0], "host {host}");
+        // A package of a module below a fix that is of none, or the other way round (numpy of python27 under RHSA-2019:3704): definitions without a module test
+        // cannot tell them apart, and compare versions of different lines. Ours is right; see [`of_another_line`].
+        let more: BTreeSet<String> = theirs.difference(&ours).cloned().collect();
+        assert!(
+            more.len() < 10 && batch.advisories.iter().filter(|a| more.contains(&definition(a))).all(|a| of_another_line(a, &rows)),
+            "{more:?}"
+        );
+        assert_eq!(differences(&ours, &theirs.difference(&more).cloned().collect()), [""; 0], "host {host}");
         assert!(theirs.len() > count / 4 && theirs.len() < count, "{}", theirs.len());
         answers.insert(theirs);
     }

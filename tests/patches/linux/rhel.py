@@ -61,7 +61,7 @@ class Content:
             evr = text(state, "evr")
             if evr:
                 name = text(self.objects[refs["object"].get("object_ref")], "name")
-                self.fixes[name].add((evr, text(state, "arch"), module, kernel))
+                self.fixes[name].add((evr, text(state, "arch"), module, kernel or name.startswith("kernel-rt")))
 
 
 def near(dice, evr):
@@ -84,7 +84,14 @@ def host(content, dice, number):
     # Every third runs the newest kernel and has no other; the others run one from before all fixes.
     new_kernel = number % 3 == 0
     kernel = "4.18.0-999.el8.x86_64" if new_kernel else "4.18.0-1.el8.x86_64"
-    packages = []
+    # Installed beside whatever other kernel there is, as dnf keeps it.
+    packages = [] if new_kernel else [("kernel", "0", "4.18.0-1.el8", "x86_64", "")]
+    # What is built from one kernel is installed at one version.
+    family = lambda name: "kernel-rt" if name.startswith("kernel-rt") else "kernel"
+    kernels = defaultdict(set)
+    for name, fixes in content.fixes.items():
+        kernels[family(name)].update(evr for evr, _, _, of_kernel in fixes if of_kernel)
+    kernels = {name: ("0", "999-1.el8") if new_kernel else near(dice, dice.choice(sorted(evrs))) for name, evrs in sorted(kernels.items()) if evrs}
     for name, fixes in sorted(content.fixes.items()):
         if dice.random() < 0.4:
             continue
@@ -92,7 +99,7 @@ def host(content, dice, number):
         if not fits:
             continue
         evr, arches, module, of_kernel = dice.choice(fits)
-        epoch, rest = ("0", "999-1.el8") if of_kernel and new_kernel else near(dice, evr)
+        epoch, rest = kernels[family(name)] if of_kernel else near(dice, evr)
         arch = dice.choice(arches.split("|")) if arches else "noarch"
         if dice.random() < 0.1:
             arch = "i686"
@@ -107,25 +114,25 @@ def characteristics(content, packages, enabled, kernel):
         items.append(inner.format(id=len(items) + 1))
         return len(items)
 
-    by_name = {}
+    by_name = defaultdict(list)
     for name, epoch, rest, arch, _ in packages:
         version, release = rest.rsplit("-", 1)
-        by_name[name] = item(
+        by_name[name].append(item(
             f'<l:rpminfo_item id="{{id}}" status="exists"><l:name>{escape(name)}</l:name><l:arch>{arch}</l:arch><l:epoch>{epoch}</l:epoch>'
             f'<l:release>{escape(release)}</l:release><l:version>{escape(version)}</l:version><l:evr datatype="evr_string">{epoch}:{escape(rest)}</l:evr>'
-            f"<l:signature_keyid>{KEY}</l:signature_keyid></l:rpminfo_item>")
+            f"<l:signature_keyid>{KEY}</l:signature_keyid></l:rpminfo_item>"))
     release = item('<l:rpmverifyfile_item id="{id}" status="exists"><l:name>redhat-release</l:name><l:epoch>0</l:epoch><l:version>8.1</l:version>'
                    "<l:release>3.3.el8</l:release><l:arch>x86_64</l:arch><l:filepath>/etc/redhat-release</l:filepath></l:rpmverifyfile_item>")
     uname = item(f'<u:uname_item id="{{id}}" status="exists"><u:machine_class>x86_64</u:machine_class><u:node_name>h</u:node_name><u:os_name>Linux</u:os_name>'
                  f"<u:os_release>{kernel}</u:os_release><u:os_version>1</u:os_version><u:processor_type>x86_64</u:processor_type></u:uname_item>")
     for id, definition in sorted(content.objects.items()):
-        kind, reference = local(definition), None
+        kind, references = local(definition), []
         if kind == "rpminfo_object":
-            reference = by_name.get(text(definition, "name"))
+            references = by_name.get(text(definition, "name"), [])
         elif kind == "rpmverifyfile_object":
-            reference = release
+            references = [release]
         elif kind == "uname_object":
-            reference = uname
+            references = [uname]
         elif kind == "textfilecontent54_object":
             path = text(definition, "filepath")
             module = re.fullmatch(r"/etc/dnf/modules\.d/(.*)\.module", path)
@@ -135,10 +142,10 @@ def characteristics(content, packages, enabled, kernel):
                     body = f"[{name}]\nname={name}\nstream={enabled[name]}\nprofiles=\nstate=enabled\n"
                     found[path] = item(f'<i:textfilecontent_item id="{{id}}" status="exists"><i:filepath>{path}</i:filepath><i:path>/etc/dnf/modules.d</i:path>'
                                        f"<i:filename>{name}.module</i:filename><i:instance datatype=\"int\">1</i:instance><i:text>{body}</i:text></i:textfilecontent_item>")
-                reference = found[path]
-        flag = "complete" if reference else "does not exist"
+                references = [found[path]]
+        flag = "complete" if references else "does not exist"
         # oscap's reader needs the line breaks.
-        inner = f'\n<reference item_ref="{reference}"/>\n' if reference else ""
+        inner = "".join(f'\n<reference item_ref="{r}"/>\n' for r in references)
         objects.append(f'<object id="{id}" version="{definition.get("version")}" flag="{flag}">{inner}</object>')
     base = "http://oval.mitre.org/XMLSchema/oval-system-characteristics-5"
     return (f'<?xml version="1.0" encoding="UTF-8"?><oval_system_characteristics xmlns="{base}" xmlns:oval="http://oval.mitre.org/XMLSchema/oval-common-5" '

@@ -101,7 +101,7 @@ fn almalinux_by_a_bill_of_materials() {
         let document = path("bom.json");
         script("trivy_db.py", &["sbom", &write(folder.path(), &list), &document]);
         let theirs = trivy("sbom", &folder.path().join("cache"), Path::new(&document));
-        assert!(theirs.len() > 100, "{} of {}", theirs.len(), list.len());
+        assert!(theirs.len() > list.len() && list.len() > 20, "{} of {}", theirs.len(), list.len());
         let rows: Vec<Row> = list.iter().map(|p| p.row("rpm")).collect();
         assert_eq!(differences(&asked(&catalog(&advisories), &rows), &theirs), [""; 0], "{release}");
     }

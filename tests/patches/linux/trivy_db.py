@@ -16,6 +16,8 @@ import sys
 import tarfile
 from collections import defaultdict
 
+from evaluate import rpm_less
+
 PAGE = 4096
 LEAF, META, FREELIST = 2, 4, 16
 RELEASES = {"woody": "3", "sarge": "3.1", "etch": "4", "lenny": "5", "squeeze": "6", "wheezy": "7", "jessie": "8", "stretch": "9", "buster": "10",
@@ -103,7 +105,7 @@ def debian(feed, folder):
 
 
 def alma(feed, folder):
-    buckets = defaultdict(lambda: defaultdict(dict))
+    fixes = defaultdict(list)
     with tarfile.open(feed) as tar:
         for member in tar:
             if not member.name.endswith(".json"):
@@ -115,7 +117,13 @@ def alma(feed, folder):
                 fixed = affected["ranges"][0]["events"][1]["fixed"]
                 names = [f"{stream}::{name}" for stream in streams] if ".module" in fixed else [name]
                 for name in names:
-                    buckets["alma " + release][name][advisory["id"]] = {"FixedVersion": fixed}
+                    fixes["alma " + release, name, advisory["id"]].append(fixed)
+    # An advisory may name one package twice, of two builds of a module: whoever is below the later one is affected.
+    less = rpm_less((a, b) for versions in fixes.values() for a in versions for b in versions)
+    buckets = defaultdict(lambda: defaultdict(dict))
+    for (bucket, name, id), versions in fixes.items():
+        latest = next(v for v in versions if not any(less[v, w] for w in versions))
+        buckets[bucket][name][id] = {"FixedVersion": latest}
     database(folder, buckets, {"ID": "alma", "Name": "AlmaLinux", "URL": "https://example.com"})
 
 
