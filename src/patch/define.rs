@@ -119,15 +119,21 @@ pub fn define(advisories: Vec<Advisory>, limits: &Limits) -> Result<Defined, Too
     let advisories = settled(advisories.into_iter().filter(|a| a.withdrawn.is_none()).collect());
     let live: usize = advisories.iter().map(|(_, parts)| parts).sum();
     let products = Products::default();
-    let (mut kbs, mut own) = (kb::Kbs::default(), BTreeMap::new());
+    let (mut kbs, mut own) = (kb::Kbs::default(), BTreeMap::<Box<str>, Definition>::new());
     for (mut advisory, _) in advisories {
         let (named, mut rest): (Vec<Affected>, Vec<Affected>) =
             std::mem::take(&mut advisory.affected).into_iter().partition(|e| e.fixes.iter().any(|f| !f.kb.is_empty()));
         kbs.gather(&advisory, &named, &products);
         kb::leave_to_updates(&named, &mut rest);
         if named.is_empty() || !rest.is_empty() {
+            if is_kb(&advisory.id) {
+                advisory.id = advisory.id.to_uppercase().into();
+            }
             let definition = of_advisory(advisory, rest, &products);
-            own.insert(definition.id.clone(), definition);
+            match own.remove(&definition.id) {
+                Some(same) => own.insert(definition.id.clone(), merged(same, definition)),
+                None => own.insert(definition.id.clone(), definition),
+            };
         }
     }
     let closure = graph.closure(limits)?;
@@ -139,6 +145,12 @@ pub fn define(advisories: Vec<Advisory>, limits: &Limits) -> Result<Defined, Too
         };
     }
     Ok(Defined { definitions: own.into_values().map(Arc::new).collect(), cycles: closure.cycles, withdrawn: count - live })
+}
+
+/// An update's number, in any case.
+fn is_kb(id: &str) -> bool {
+    let digits = id.get(..2).filter(|kb| kb.eq_ignore_ascii_case("kb")).and_then(|_| id.get(2..)).unwrap_or("");
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Sorted by id, those of the same id made one; with how many each was.

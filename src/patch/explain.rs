@@ -270,7 +270,9 @@ fn channel<'d>(heard: &Heard<'d>) -> &'d str {
 type Line = (Box<str>, (crate::version::Scheme, Numbering), String, Option<crate::feed::model::Module>);
 
 fn line(heard: &Heard) -> Option<(Line, Order)> {
-    let order = heard.entry.order().filter(|_| !heard.entry.fixed.is_empty())?;
+    // Of a system no version was compared.
+    let compared = !heard.entry.fixed.is_empty() && !heard.version.is_empty();
+    let order = heard.entry.order().filter(|_| compared)?;
     let module = match &heard.entry.target {
         Target::Package(package) => package.module.clone(),
         Target::Windows(_) | Target::Product(_) => None,
