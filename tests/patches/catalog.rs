@@ -42,8 +42,14 @@ fn explained<'d>(definitions: &'d [Arc<Definition>], row: &Row, fully: bool) -> 
     out
 }
 
+/// `MUSTER_CASES` asks for more.
+#[expect(clippy::disallowed_methods, reason = "how long to test is not configuration")]
+fn cases() -> u32 {
+    std::env::var("MUSTER_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(200)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Whatever is said of a random row by random advisories: asked by the index, and by the definition; through a base, and through a base with a delta.
     #[test]
