@@ -198,7 +198,13 @@ struct Ground<'s> {
 }
 
 impl<'s> Ground<'s> {
-    fn new(shard: &'s Shard, endpoint: &'s Endpoint, held: &'s Held) -> Ground<'s> {
+    /// Of an endpoint whose posture is up to date.
+    fn new(shard: &'s Shard, at: EndpointId, endpoint: &'s Endpoint, held: &'s Held) -> Ground<'s> {
+        Ground { shard, endpoint, held, not_collected: shard.posture(at).not_collected, exempting: &shard.patches.exempting }
+    }
+
+    /// Of one that changed since.
+    fn anew(shard: &'s Shard, endpoint: &'s Endpoint, held: &'s Held) -> Ground<'s> {
         Ground { shard, endpoint, held, not_collected: undecided(shard, held), exempting: &shard.patches.exempting }
     }
 
@@ -259,7 +265,12 @@ fn is_windows(shard: &Shard, held: &Held) -> bool {
 impl Shard {
     fn ground(&self, at: EndpointId) -> Option<Ground<'_>> {
         let endpoint = self.fleet.get(at)?;
-        Some(Ground::new(self, endpoint, endpoint.held.as_ref()?))
+        Some(Ground::new(self, at, endpoint, endpoint.held.as_ref()?))
+    }
+
+    fn ground_anew(&self, at: EndpointId) -> Option<Ground<'_>> {
+        let endpoint = self.fleet.get(at)?;
+        Some(Ground::anew(self, endpoint, endpoint.held.as_ref()?))
     }
 
     /// Digest of the present catalog.
@@ -324,7 +335,7 @@ impl Shard {
     pub fn patch_counts(&self, patch: PatchId) -> BTreeMap<State, u32> {
         let tally = Tally::new(self, vec![patch]);
         let mut counts = tally.empty();
-        self.fleet.iter().for_each(|(_, endpoint)| tally.take(endpoint, &mut counts));
+        self.fleet.iter().for_each(|(at, endpoint)| tally.take(at, endpoint, &mut counts));
         let counted = tally.add_images(counts).into_iter().next().unwrap_or_default();
         State::ALL.into_iter().zip(counted).filter(|(state, n)| *n > 0 && *state != State::NotApplicable).collect()
     }
@@ -334,7 +345,7 @@ impl Shard {
         let tally = Tally::new(self, vec![patch]);
         self.fleet.after(after).filter_map(move |(at, endpoint)| {
             let held = endpoint.held.as_ref()?;
-            let ground = Ground::new(self, endpoint, held);
+            let ground = Ground::new(self, at, endpoint, held);
             if !ground.not_collected && !tally.touches(held) && tally.images.binary_search(&held.image).is_err() {
                 return None;
             }
@@ -387,9 +398,9 @@ impl<'s> Tally<'s> {
         }
     }
 
-    fn take(&self, endpoint: &Endpoint, counts: &mut Counts) {
+    fn take(&self, at: EndpointId, endpoint: &Endpoint, counts: &mut Counts) {
         let Some(held) = &endpoint.held else { return };
-        let ground = Ground::new(self.shard, endpoint, held);
+        let ground = Ground::new(self.shard, at, endpoint, held);
         if ground.not_collected || self.touches(held) || ground.exempting.any_for(endpoint, &self.shard.policy.policy) {
             for (counted, state) in counts.by_patch.iter_mut().zip(ground.states_of(&self.patches)) {
                 counted[state as usize] += 1;
