@@ -162,6 +162,7 @@ fn products(
         present.names.clone()
     } else {
         let mut names: Vec<String> = present.names.first().filter(|_| compiled.delta).cloned().into_iter().collect();
+        place.room(u64::try_from(compiled.bytes.len()).unwrap_or(u64::MAX), limits)?;
         names.push(place.keep_compiled(&compiled.bytes, SEGMENT)?);
         names
     };
