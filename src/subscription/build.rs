@@ -150,6 +150,9 @@ fn products(
     let defined = define(advisories, limits)?;
     plausible(expected, defined.definitions.len(), &problems, more_problems)?;
     let cycles = defined.cycles.iter().map(|c| {
+        if let [alone] = c.members.as_slice() {
+            return format!("{alone} supersedes itself, which does not count");
+        }
         let dropped: Vec<String> = c.dropped.iter().map(|(newer, older)| format!("{newer} over {older}")).collect();
         format!("{} supersede each other; left out: {}", c.members.join(", "), dropped.join(", "))
     });
@@ -159,6 +162,7 @@ fn products(
         present.names.clone()
     } else {
         let mut names: Vec<String> = present.names.first().filter(|_| compiled.delta).cloned().into_iter().collect();
+        place.room(u64::try_from(compiled.bytes.len()).unwrap_or(u64::MAX), limits)?;
         names.push(place.keep_compiled(&compiled.bytes, SEGMENT)?);
         names
     };

@@ -27,6 +27,7 @@ use crate::config::Config;
 use crate::limits::Limits;
 use crate::patch::catalog::{Catalog, Part, Segment, Threats};
 use crate::rule::check::suggest::hint;
+use crate::state::embedded::space_left;
 
 /// What files are called until they are whole.
 pub(super) const ASIDE: &str = ".aside-";
@@ -98,6 +99,17 @@ impl Place {
     pub(super) fn take(&self, path: &Path, sha256: &str) -> Result<(), IoError> {
         let to = self.content(sha256);
         std::fs::rename(path, &to).map_err(|source| IoError { path: to, source })
+    }
+
+    /// Whether so many bytes more leave the store the room that it keeps free: a feed must not be what stops uploads.
+    pub(super) fn room(&self, more: u64, limits: &Limits) -> Result<(), IoError> {
+        let Some((free, size)) = space_left(&self.0) else { return Ok(()) };
+        let needed = more.saturating_add(limits.disk_reserve_bytes.min(size / 20));
+        if free >= needed {
+            return Ok(());
+        }
+        let why = format!("{free} bytes are free and {needed} are needed (with limits.disk_reserve_bytes)");
+        Err(IoError { path: self.0.clone(), source: std::io::Error::new(std::io::ErrorKind::StorageFull, why) })
     }
 
     /// Writes a compiled file under the digest of its bytes and gives its name.

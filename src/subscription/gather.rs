@@ -203,6 +203,7 @@ impl Gatherer {
     fn copy(&self, name: &str, path: &Path, most: u64) -> Result<(FileRecord, bool), FeedError> {
         let fail = |source| IoError { path: path.to_owned(), source };
         let mut from = std::fs::File::open(path).map_err(fail)?;
+        self.place.room(from.metadata().map_err(fail)?.len(), &self.limits)?;
         let mut aside = tempfile::Builder::new().prefix(super::folder::ASIDE).tempfile_in(self.place.partial()).map_err(fail)?;
         let bytes = std::io::copy(&mut (&mut from).take(most.saturating_add(1)), &mut aside).map_err(fail)?;
         if bytes > most {
