@@ -58,6 +58,7 @@ fn patch() -> Patch {
         exploitation: Default::default(),
         restart: Some(Restart::Maybe),
         superseded_by: Vec::new(),
+        superseded_on: Vec::new(),
         entries: vec![crate::patch::define::Entry {
             target: Target::Package(crate::feed::model::Package {
                 ecosystem: "Debian:12".into(),
