@@ -111,7 +111,7 @@ fn what_is_missing_or_does_not_fit_is_said() {
         ("[[sink]]\nname = \"a\"\nurl = \"http://h/\"\n", "`secret` or `secret_file` is missing"),
         ("[[sink]]\nname = \"a\"\nurl = \"http://h/\"\nsecret_file = \"gone\"\n", "`/etc/muster/gone` cannot be read"),
         ("[[baseline]]\nname = \"a\"\ngroup = \"b\"\nrules = [\"r\"]\n", "no `[[group]]` is named `b`"),
-        ("[[baseline]]\nname = \"a\"\n", "needs `packages` or `rules`"),
+        ("[[baseline]]\nname = \"a\"\n", "needs `packages`, `rules`, `patches` or `lists`"),
         ("[[baseline]]\nname = \"a\"\npackages = [{name = \"p\", minimum = \"1\"}]\n", "`minimum` and `scheme`"),
         ("[limits]\ninflated_bytes = 5000\n", "limits.inflated_bytes is 5000"),
         ("[enroll]\nagain = \"maybe\"\n", "`again` must be `replace` or `refuse`"),
