@@ -35,11 +35,29 @@ pub(super) struct Built {
     pub evidence: String,
 }
 
-pub(super) fn build(place: &Place, format: Format, files: &[FileRecord], present: Present, limits: &Limits) -> Result<Built, FeedError> {
+/// With `expected`, the entries that there were, what is suspicious is refused before anything is written.
+pub(super) fn build(
+    place: &Place,
+    format: Format,
+    files: &[FileRecord],
+    present: Present,
+    expected: Option<usize>,
+    limits: &Limits,
+) -> Result<Built, FeedError> {
     match format.speaks() {
-        Speaks::Products => products(place, format, files, present, limits),
-        Speaks::Cves => cves(place, format, files, present, limits),
+        Speaks::Products => products(place, format, files, present, expected, limits),
+        Speaks::Cves => cves(place, format, files, present, expected, limits),
     }
+}
+
+/// Vendors' files are cut off more often than halved.
+fn plausible(expected: Option<usize>, now: usize, problems: &[String], more: usize) -> Result<(), FeedError> {
+    let Some(before) = expected else { return Ok(()) };
+    let problem_count = problems.len() + more;
+    if now == 0 && (problem_count > 0 || before == 0) {
+        return Err(FeedError::Nothing { problems: problem_count, first: problems.first().cloned() });
+    }
+    if now < before.div_ceil(2) { Err(FeedError::Suspicious { before, now }) } else { Ok(()) }
 }
 
 /// INVARIANT: content lies under its digest; what does not fit it any more is not read.
@@ -106,7 +124,14 @@ fn settle(read: &mut [Read], from: &mut BTreeMap<Box<str>, Vec<usize>>) {
     }
 }
 
-fn products(place: &Place, format: Format, files: &[FileRecord], present: Present, limits: &Limits) -> Result<Built, FeedError> {
+fn products(
+    place: &Place,
+    format: Format,
+    files: &[FileRecord],
+    present: Present,
+    expected: Option<usize>,
+    limits: &Limits,
+) -> Result<Built, FeedError> {
     let mut read = read(place, format, files, limits)?;
     let mut from = if files.len() > 1 { origins(&read) } else { BTreeMap::new() };
     if matches!(format, Format::Osv | Format::Csaf | Format::Openvex) {
@@ -123,6 +148,7 @@ fn products(place: &Place, format: Format, files: &[FileRecord], present: Presen
         more_problems += file.more;
     }
     let defined = define(advisories, limits)?;
+    plausible(expected, defined.definitions.len(), &problems, more_problems)?;
     let cycles = defined.cycles.iter().map(|c| {
         let dropped: Vec<String> = c.dropped.iter().map(|(newer, older)| format!("{newer} over {older}")).collect();
         format!("{} supersede each other; left out: {}", c.members.join(", "), dropped.join(", "))
@@ -176,7 +202,14 @@ pub(super) fn files_of(path: &Path, id: &str) -> Result<Vec<usize>, IoError> {
     Ok(line.map(|(_, files)| files.split(',').filter_map(|f| f.parse().ok()).collect()).unwrap_or_default())
 }
 
-fn cves(place: &Place, format: Format, files: &[FileRecord], present: Present, limits: &Limits) -> Result<Built, FeedError> {
+fn cves(
+    place: &Place,
+    format: Format,
+    files: &[FileRecord],
+    present: Present,
+    expected: Option<usize>,
+    limits: &Limits,
+) -> Result<Built, FeedError> {
     let mut part = Part::empty(format);
     let (mut problems, mut more_problems) = (Vec::new(), 0);
     for file in files {
@@ -186,6 +219,7 @@ fn cves(place: &Place, format: Format, files: &[FileRecord], present: Present, l
         problems.extend(batch.problems.iter().filter(|p| p.weight != Weight::Note).map(ToString::to_string));
         more_problems += batch.more_problems;
     }
+    plausible(expected, part.len(), &problems, more_problems)?;
     let bytes = part.to_bytes().map_err(|why| FeedError::Unusable { file: format.name().to_owned(), why })?;
     let before = present.threats.unwrap_or_else(|| Part::empty(format));
     let (old, new) = (before.said(), part.said());

@@ -364,6 +364,8 @@ impl Fetcher {
             _ => return Err(status_failed(&at, &response)),
         };
         self.receive(ask, told, response, from, &partial, &validators).await?;
+        // It is whole: nothing is to be gone on with.
+        std::fs::remove_file(&partial.note).ok();
         Ok(Fetched::File { path: partial.path, validators })
     }
 

@@ -116,9 +116,16 @@ impl Place {
         std::fs::metadata(self.content(&file.sha256)).is_ok_and(|m| m.len() == file.bytes)
     }
 
-    /// Removes what a state does not need. What somebody has mapped stays readable.
+    /// Documents that came before a sync ended. A line that was cut off is none.
+    pub(super) fn pending_records(&self) -> Vec<FileRecord> {
+        let text = std::fs::read(self.pending()).unwrap_or_default();
+        text.split(|b| *b == b'\n').filter_map(|l| serde_json::from_slice(l).ok()).collect()
+    }
+
+    /// Removes what neither a state nor the next attempt needs. What somebody has mapped stays readable.
     pub(super) fn sweep(&self, state: &State) {
-        let content: BTreeSet<&str> = state.files.iter().map(|f| f.sha256.as_str()).collect();
+        let pending = self.pending_records();
+        let content: BTreeSet<&str> = state.files.iter().chain(&pending).map(|f| f.sha256.as_str()).collect();
         let made = state.made().map(|(_, news)| news);
         let compiled: BTreeSet<&str> = state.segments.iter().chain([&state.evidence]).chain(made).map(String::as_str).collect();
         let old = Duration::from_secs(PARTIAL_DAYS * 24 * 3600);
@@ -330,7 +337,7 @@ impl Folder {
         tracing::info!(feed = feed.name, "compiling again what is on the disk");
         self.opened.lock().unwrap_or_else(PoisonError::into_inner).retain(|path, _| !path.starts_with(&place.0));
         let present = Present { segments: Vec::new(), names: Vec::new(), threats: None };
-        let built = build::build(place, feed.format, &state.files, present, &self.limits)?;
+        let built = build::build(place, feed.format, &state.files, present, None, &self.limits)?;
         (state.entries, state.segments, state.evidence, state.cycles) = (built.entries, built.segments, built.evidence, built.cycles);
         place.put(&state)?;
         let unreadable = |why| FeedError::Unusable { file: place.0.display().to_string(), why };

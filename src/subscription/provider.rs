@@ -276,11 +276,9 @@ impl Gatherer {
         Ok(file.write_all(&line).map_err(fail)?)
     }
 
-    /// What an earlier sync fetched before it ended, of these documents. A line that was cut off is none.
+    /// What an earlier sync fetched before it ended, of these documents.
     fn pending(&self, listing: &Listing) -> Vec<FileRecord> {
-        let text = std::fs::read(self.place.pending()).unwrap_or_default();
-        let records = text.split(|b| *b == b'\n').filter_map(|l| serde_json::from_slice::<FileRecord>(l).ok());
-        records.filter(|r| listing.documents.contains_key(&r.name) && self.place.has(r)).collect()
+        self.place.pending_records().into_iter().filter(|r| listing.documents.contains_key(&r.name) && self.place.has(r)).collect()
     }
 
     /// One document; `None` if it is listed and not there.

@@ -81,6 +81,7 @@ impl Folder {
                 state.remember(sync, self.limits.feed_history);
                 place.put(&state)?;
                 self.touch()?;
+                place.sweep(&state);
                 Err(error)
             }
         }
@@ -113,30 +114,13 @@ impl Folder {
         let (folder, at, format, old) = (self.clone(), place.clone(), feed.format, state.clone());
         let (gathered, built) = compute(move || {
             let present = folder.present(format, &at, &old);
-            let built = build(&at, format, &gathered.files, present, &folder.limits);
+            let expected = if force { None } else { Some(old.entries) };
+            let built = build(&at, format, &gathered.files, present, expected, &folder.limits);
             (gathered, built)
         })
         .await?;
-        let built = built?;
-        if !force {
-            plausible(state, &built, &gathered)?;
-        }
-        Ok(Found { gathered, built: Some(built) })
+        Ok(Found { gathered, built: Some(built?) })
     }
-}
-
-/// Vendors' files are cut off more often than halved.
-fn plausible(state: &State, built: &Built, gathered: &Gathered) -> Result<(), FeedError> {
-    let (before, now) = (state.entries, built.entries);
-    let problems = built.problems.len() + built.more_problems;
-    if now == 0 && (before > 0 || problems > 0 || gathered.files.is_empty()) {
-        let first = built.problems.first().or(gathered.notes.first()).cloned();
-        if before > 0 && problems == 0 {
-            return Err(FeedError::Suspicious { before, now });
-        }
-        return Err(FeedError::Nothing { problems, first });
-    }
-    if now < before.div_ceil(2) { Err(FeedError::Suspicious { before, now }) } else { Ok(()) }
 }
 
 fn take(place: &Place, state: &mut State, sync: &mut Attempt, found: Found) -> Result<(), FeedError> {
