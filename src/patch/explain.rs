@@ -131,7 +131,7 @@ fn heard<'d>(definition: &'d Definition, row: &Row, fully: bool, systems: &mut S
         }
         "os" => match (windows::product(row), Software::running(row)) {
             (Some(system), _) => {
-                let here = definition.entries.iter().filter(|e| systems.has(e, &system));
+                let here = definition.entries.iter().filter(|e| systems.has(definition, e, &system));
                 here.filter_map(|entry| hear(entry, of_system(entry, row), "")).collect()
             }
             (None, Some(kernel)) => {
@@ -232,9 +232,9 @@ fn of_system(entry: &Entry, os: &Row) -> Option<Option<Says>> {
 struct Systems(BTreeMap<Arc<str>, Option<String>>);
 
 impl Systems {
-    fn has(&mut self, entry: &Entry, system: &str) -> bool {
+    fn has(&mut self, definition: &Definition, entry: &Entry, system: &str) -> bool {
         let Target::Windows(windows) = &entry.target else { return false };
-        windows.products.iter().any(|p| {
+        windows.products.iter().filter(|p| facts::told_by_system(definition, entry, p)).any(|p| {
             let known = self.0.entry(p.clone()).or_insert_with(|| windows::system_of(p));
             known.as_deref() == Some(system)
         })

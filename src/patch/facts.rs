@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::define::Entry;
+use super::define::{Definition, Entry};
 use super::windows;
-use crate::feed::model::{Package, PackageKind, Target};
+use crate::feed::model::{FixState, Package, PackageKind, Target};
 use crate::scan::Row;
 use crate::version::Scheme;
 
@@ -303,6 +303,13 @@ pub fn build(text: &str) -> Option<[u64; 4]> {
 /// The id of a `hotfix` row as definitions write it.
 pub fn hotfix(row: &Row) -> Option<String> {
     Some(text(row, "id").to_uppercase()).filter(|id| names_hotfix(id))
+}
+
+/// Whether an operating system tells of this entry by its product. That a part which may be there (`Raw Image Extension on Windows 11 ...`) is mended by something other
+/// than an update of the system is nothing that its row could know.
+pub fn told_by_system(definition: &Definition, entry: &Entry, product: &str) -> bool {
+    let by_update = names_hotfix(&definition.id) || !entry.build.is_empty();
+    by_update || entry.state != FixState::Fixed || !product.contains(" on ")
 }
 
 /// The system that a `hotfix` row is of, if it says so.

@@ -236,7 +236,12 @@ impl Builder {
                 self.place(record);
             }
             Target::Windows(of) => {
-                let systems: BTreeSet<String> = of.products.iter().filter_map(|p| windows::system_of(p)).collect();
+                let systems: BTreeSet<String> = of
+                    .products
+                    .iter()
+                    .filter(|p| facts::told_by_system(definition, entry, p))
+                    .filter_map(|p| windows::system_of(p))
+                    .collect();
                 let alone = of.products.iter().filter(|p| explain::tells_versions(entry) && windows::system_of(p).is_none());
                 let programs: BTreeSet<String> = alone.map(|p| p.to_lowercase()).collect();
                 let build = self.build(entry);

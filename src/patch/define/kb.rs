@@ -228,26 +228,30 @@ impl Kbs {
     }
 }
 
-/// A product for which the advisory names an update has that fix, though another line of the vendor's table names none: of several any one is enough.
+/// A product that has a fix has it, though another line of the vendor's table says nothing of one; and an update with a number is told before anything else.
 pub(super) fn leave_to_updates(named: &[Affected], rest: &mut Vec<Affected>) {
-    let products = |entry: &Affected| match &entry.target {
-        Target::Windows(windows) => windows.products.clone(),
-        Target::Package(_) | Target::Product(_) => Vec::new(),
-    };
-    let updated: BTreeSet<Arc<str>> = named.iter().filter(|e| e.state == FixState::Fixed).flat_map(products).collect();
-    let says_nothing = |entry: &Affected| match entry.state {
-        FixState::NoFix => true,
-        FixState::Fixed => entry.fixes.iter().all(|f| f.build.is_empty() && f.version.is_empty()),
-        FixState::WillNotFix | FixState::NotAffected | FixState::UnderInvestigation => false,
-    };
+    fn products<'a>(entries: impl Iterator<Item = &'a Affected>) -> BTreeSet<Arc<str>> {
+        let fixed = entries.filter(|e| e.state == FixState::Fixed);
+        let of = |entry: &Affected| match &entry.target {
+            Target::Windows(windows) => windows.products.clone(),
+            Target::Package(_) | Target::Product(_) => Vec::new(),
+        };
+        fixed.flat_map(of).collect()
+    }
+    let updated = products(named.iter());
+    let fixed = products(named.iter().chain(&*rest));
     rest.retain_mut(|entry| {
-        let idle = says_nothing(entry);
+        let known = match entry.state {
+            FixState::NoFix => &fixed,
+            FixState::Fixed if entry.fixes.iter().all(|f| f.build.is_empty() && f.version.is_empty()) => &updated,
+            FixState::Fixed | FixState::WillNotFix | FixState::NotAffected | FixState::UnderInvestigation => return true,
+        };
         match &mut entry.target {
-            Target::Windows(windows) if idle => {
-                windows.products.retain(|p| !updated.contains(p));
+            Target::Windows(windows) => {
+                windows.products.retain(|p| !known.contains(p));
                 !windows.products.is_empty()
             }
-            _ => true,
+            Target::Package(_) | Target::Product(_) => true,
         }
     });
 }
