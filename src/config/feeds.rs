@@ -81,8 +81,7 @@ fn evidence(fields: &mut Fields<'_>, folder: &Path, feed: &mut Feed, problems: &
             );
         } else if matches!(feed.source, Source::Imported) && !is_pinned(given.get_ref()) {
             problems.add(&given.span(), format!("a feed that is imported has no address to fetch `{option}` from"));
-        } else if !local
-            && !(option == "checksum" && is_pinned(given.get_ref()))
+        } else if !(local || option == "checksum" && is_pinned(given.get_ref()))
             && let Err(e) = client::check_url(given.get_ref())
         {
             let or = if option == "checksum" { "`sha256:` with 64 hex digits, or " } else { "" };

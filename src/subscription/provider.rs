@@ -182,7 +182,7 @@ impl Gatherer {
             let why = "it names no ROLIE feed and no folder: is it the `provider-metadata.json` of a CSAF provider?".to_owned();
             return Err(FeedError::List { url: super::shown(url).to_owned(), why });
         }
-        for lead in feeds.iter().chain(&folders).filter(|lead| is_https(url) && !is_https(lead)) {
+        if let Some(lead) = feeds.iter().chain(&folders).find(|lead| is_https(url) && !is_https(lead)) {
             return Err(super::FetchError::Downgrade { url: super::shown(url).to_owned(), to: super::shown(lead).to_owned() }.into());
         }
         for feed in &feeds {

@@ -177,7 +177,11 @@ mod tests {
         state.attempted = Some(now);
         let after = |state: &State| due_ms(&feed, state, now) - now.as_millisecond();
         assert_eq!(u128::try_from(after(&state)).expect("later"), EVERY.as_millis());
-        let waits: Vec<i64> = [1, 2, 3, 30].map(|n| after(&State { failures: n, ..state.clone() }) / 60_000).to_vec();
+        let mut waits = Vec::new();
+        for failures in [1, 2, 3, 30] {
+            state.failures = failures;
+            waits.push(after(&state) / 60_000);
+        }
         assert_eq!(waits, [15, 30, 60, 360]);
     }
 }

@@ -222,6 +222,26 @@ async fn feeds_stand_beside_each_other() {
     assert!(open().check(late).is_empty(), "what is imported is never late");
 }
 
+/// All of AlmaLinux's advisories: counted, found, and opened again without being read again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_feed_is_opened_and_not_read_again() {
+    let Some(data) = std::env::var_os("MUSTER_DATA") else {
+        eprintln!("without real data: opening a compiled feed is not held against compiling it");
+        return;
+    };
+    let path = std::path::Path::new(&data).join("feeds/alma-osv.tar.gz");
+    let data = Data::new(Format::Osv, Source::Paths(vec![path]));
+    let begun = std::time::Instant::now();
+    let state = data.sync().await.unwrap();
+    let (built, begun) = (begun.elapsed(), std::time::Instant::now());
+    let catalog = data.catalog();
+    let opened = begun.elapsed();
+    eprintln!("{} patches compiled in {built:?}, opened in {opened:?}", catalog.len());
+    assert!(state.entries > 5000 && catalog.len() == state.entries && state.problem_count == 0, "{state:?}");
+    assert!(opened * 100 <= built, "{opened:?} of {built:?}");
+    assert_eq!(outcome(&data.sync().await.unwrap()), Outcome::Unchanged);
+}
+
 fn muster(data: &std::path::Path, arguments: &[&str]) -> std::process::Output {
     Command::new(env!("CARGO_BIN_EXE_muster")).arg("feed").args(arguments).arg("--data").arg(data).output().unwrap()
 }
