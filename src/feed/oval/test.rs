@@ -20,6 +20,9 @@ pub(super) struct Installed {
     pub(super) comment: Box<str>,
 }
 
+/// Versions, and architectures if not any.
+type Stand = (Span, Option<Rc<[Box<str>]>>);
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Span {
     Any,
@@ -259,7 +262,7 @@ impl<'c> Asked<'c> {
     }
 
     /// Versions and architectures that a state asks for; `None`: no package fulfils it.
-    fn state(&self, scheme: Scheme) -> Result<Option<(Span, Option<Rc<[Box<str>]>>)>, String> {
+    fn state(&self, scheme: Scheme) -> Result<Option<Stand>, String> {
         let (mut span, mut arches) = (Span::Any, None);
         for entity in self.entities() {
             match &*entity.name {
@@ -301,8 +304,8 @@ impl<'c> Asked<'c> {
             }
             _ => Vec::new(),
         };
-        let plain = |n: &Box<str>| !n.is_empty() && n.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-        if names.is_empty() || !names.iter().all(plain) {
+        let plain = |n: &str| !n.is_empty() && n.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if names.is_empty() || !names.iter().all(|n| plain(n)) {
             return Err(format!("`{}` matches architectures with `{value}`, which is no list of them", self.comment));
         }
         Ok(names)

@@ -227,7 +227,7 @@ fn ubuntu_by_cve_and_by_notice() {
 /// A definition over rpm tests of these numbers, packages and states.
 fn rpms(id: &str, metadata: &str, criteria: &str, of: &[(u32, &str, &str, &str)]) -> String {
     let tests: String =
-        of.iter().map(|(n, _, comment, state)| test("l:rpminfo", *n, comment, if state.is_empty() { "" } else { &**state })).collect();
+        of.iter().map(|(n, _, comment, state)| test("l:rpminfo", *n, comment, if state.is_empty() { "" } else { state })).collect();
     let objects: String = of.iter().map(|(n, name, ..)| rpm(*n, name)).collect();
     format!(
         r#"<definitions><definition class="patch" id="{id}" version="1"><metadata>{metadata}</metadata>{criteria}</definition></definitions><tests>{tests}</tests><objects>{objects}</objects>"#

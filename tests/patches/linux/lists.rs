@@ -19,13 +19,11 @@ fn near(dice: &mut Dice, fixed: &str) -> String {
         5 if !fixed.contains(':') => format!("1:{fixed}"),
         6 => fixed.split_once(':').map_or(fixed, |(_, v)| v).to_owned(),
         // `1.2.9-3` -> `1.2.8-3`: the first digit that can be made smaller.
-        7 => match fixed.find(|c: char| ('1'..='9').contains(&c)) {
-            Some(at) => {
-                let digit = fixed[at..].chars().next().unwrap();
-                format!("{}{}{}", &fixed[..at], char::from_digit(digit.to_digit(10).unwrap() - 1, 10).unwrap(), &fixed[at + 1..])
-            }
-            None => fixed.to_owned(),
-        },
+        7 => {
+            let first = fixed.chars().position(|c| ('1'..='9').contains(&c));
+            let smaller = |c: char| char::from_digit(c.to_digit(10).unwrap() - 1, 10).unwrap();
+            fixed.chars().enumerate().map(|(at, c)| if Some(at) == first { smaller(c) } else { c }).collect()
+        }
         _ => fixed.replacen('.', ".0", 1),
     }
 }

@@ -13,7 +13,7 @@ use super::lists::made;
 use super::{Dice, Found, Installed, asked, bytes, catalog, data, differences, peers, read, script};
 
 fn program() -> String {
-    std::env::var("MUSTER_TRIVY").unwrap_or_else(|_| "trivy".into())
+    std::env::var_os("MUSTER_TRIVY").map_or("trivy".into(), |p| p.into_string().unwrap())
 }
 
 fn trivy(kind: &str, cache: &Path, target: &Path) -> Found {
