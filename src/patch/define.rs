@@ -70,7 +70,7 @@ pub struct Entry {
     pub fixed: Box<str>,
     /// The first Windows build that has it.
     pub build: Box<str>,
-    /// CVEs that this is about; none: all of the patch.
+    /// CVEs that this is about, or the advisory where it names none; nothing: all of the patch.
     pub about: Vec<Box<str>>,
     pub reason: Box<str>,
 }

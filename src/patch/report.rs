@@ -5,6 +5,7 @@
 
 pub mod page;
 mod standing;
+mod why;
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,8 @@ use super::{PatchId, Says, State};
 use crate::feed::model::{End, Exploitation, FixState, Level, PackageKind, Restart, Score, Severity, Source, Start, Target, Versions};
 use crate::scan::Row;
 use crate::scan::table::TableId;
-pub use standing::{Here, Host, Installable, Place, Said, Stand, Standing, TABLES, Why};
+pub use standing::{Here, Host, Installable, Place, Stand, Standing, TABLES};
+pub use why::{Said, Why};
 
 /// A patch by what identifies it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

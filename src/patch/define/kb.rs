@@ -108,7 +108,7 @@ impl Kb {
                 Target::Windows(windows) => std::mem::take(&mut windows.products),
                 Target::Package(_) | Target::Product(_) => Vec::new(),
             };
-            if about.len() == cves.len() {
+            if cves.iter().all(|cve| about.contains(cve)) {
                 about.clear();
             }
             groups.entry(((target, versions, numbering, state, fixed, build), (about, reasons))).or_default().extend(products);
@@ -195,6 +195,8 @@ impl Kbs {
                 let about: Vec<Box<str>> =
                     if affected.about.is_empty() { advisory.cves().map(Into::into).collect() } else { affected.about.clone() };
                 kb.cves.extend(about.iter().cloned());
+                // `ADV180002` is about none of the CVEs that others say of the update.
+                let about = if about.is_empty() { vec![advisory.id.clone()] } else { about };
                 let mut versions = affected.versions.clone();
                 let numbering = ordered(&affected.target, &mut versions, products);
                 for target in singly(&affected.target) {

@@ -183,15 +183,12 @@ mod tests {
     }
 
     fn needs() -> impl Strategy<Value = Vec<Need>> {
-        let kinds = prop_oneof![
-            4 => Just(Kind::Update),
-            1 => Just(Kind::ServicePack),
-            1 => Just(Kind::ServicingStack),
-            2 => Just(Kind::Vulnerability)
-        ];
+        let kinds =
+            proptest::sample::select(vec![Kind::Update, Kind::Update, Kind::ServicePack, Kind::ServicingStack, Kind::Vulnerability]);
         let one = (kinds, 0u8..4, proptest::collection::btree_set(0u8..12, 0..4), proptest::collection::vec(0usize..14, 0..3), 0u8..8);
         proptest::collection::vec(one, 0..14).prop_map(|all| {
-            let make = |(at, (kind, priority, packages, by, exempt)): (usize, (Kind, u8, BTreeSet<u8>, Vec<usize>, u8))| Need {
+            type Drawn = (Kind, u8, BTreeSet<u8>, Vec<usize>, u8);
+            let make = |(at, (kind, priority, packages, by, exempt)): (usize, Drawn)| Need {
                 name: name(&format!("P{at:02}")),
                 kind,
                 priority,
