@@ -158,7 +158,7 @@ fn package(name: String, version: String, arch: Option<String>, source: Option<S
 }
 
 /// `bash-5.1.8-6.el9.src.rpm`: `bash` and `5.1.8-6.el9`.
-fn source_of(file: &str) -> Option<(&str, &str)> {
+pub(super) fn source_of(file: &str) -> Option<(&str, &str)> {
     let stem = file.strip_suffix(".src.rpm").or_else(|| file.strip_suffix(".nosrc.rpm"))?;
     let (name_version, _) = stem.rsplit_once('-')?;
     let (name, _) = name_version.rsplit_once('-')?;
