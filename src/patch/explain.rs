@@ -73,7 +73,7 @@ pub fn notes(definitions: &[Arc<Definition>], row: &Row, fully: bool) -> Vec<(us
     let mut out = Vec::new();
     for (at, (definition, list)) in definitions.iter().zip(&standing).enumerate() {
         let Some(says) = strongest(row, list.iter().map(|(_, s)| *s)) else { continue };
-        let under = |h: &Heard| supersedable(definition, says).then(|| behind(h, &latest)).unwrap_or(false);
+        let under = |h: &Heard| supersedable(definition, says) && behind(h, &latest);
         let superseded = list.iter().filter(|(_, s)| *s == says).all(|(h, _)| under(h));
         out.push((at, says, superseded));
     }
@@ -288,9 +288,8 @@ fn supersedable(definition: &Definition, says: Says) -> bool {
 fn latest<'d>(definitions: &[Arc<Definition>], standing: &[Vec<(&Heard<'d>, Says)>]) -> BTreeMap<Line, &'d str> {
     let mut out: BTreeMap<Line, &str> = BTreeMap::new();
     for (definition, list) in definitions.iter().zip(standing) {
-        for (heard, says) in list.iter().filter(|(_, says)| supersedable(definition, *says)) {
+        for (heard, _) in list.iter().filter(|(_, says)| supersedable(definition, *says)) {
             let (Some((line, order)), fixed) = (line(heard), &*heard.entry.fixed) else { continue };
-            let _ = says;
             out.entry(line)
                 .and_modify(|best| {
                     if order.compare(fixed, best).is_gt() {

@@ -199,7 +199,6 @@ impl<'a> Asking<'a> {
     }
 
     /// What a record says of the row, and the key of its fix.
-    #[expect(clippy::type_complexity, reason = "two optional things: no say at all, or one that takes others away")]
     fn judge(&mut self, slot: &'a Slot, record: &Record, question: &Question<'a, '_>) -> Option<(Option<Says>, Option<&'a [u8]>)> {
         let state = state_from_u8(record.state)?;
         let version = self.versions.of(question.version, record);

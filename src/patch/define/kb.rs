@@ -22,6 +22,9 @@ pub(super) struct Kbs(BTreeMap<Box<str>, Kb>);
 /// One product, and under which condition it lacks the update.
 type Cell = (Target, Versions, Numbering, FixState, Box<str>, Box<str>);
 
+/// What is said of a cell: CVEs, and the vendor's reasons.
+type Said = (BTreeSet<Box<str>>, BTreeSet<Box<str>>);
+
 struct Kb {
     source: Source,
     publisher: Box<str>,
@@ -38,8 +41,7 @@ struct Kb {
     references: BTreeSet<Box<str>>,
     exploitation: Exploitation,
     restart: Option<Restart>,
-    /// With the CVEs and the vendor's reasons.
-    cells: BTreeMap<Cell, (BTreeSet<Box<str>>, BTreeSet<Box<str>>)>,
+    cells: BTreeMap<Cell, Said>,
 }
 
 impl Kb {
@@ -103,7 +105,7 @@ impl Kb {
         self.exploitation.exploits.dedup();
         let cves: Vec<Box<str>> = self.cves.iter().cloned().collect();
         // Products of which the same is said, together.
-        let mut groups: BTreeMap<(Cell, BTreeSet<Box<str>>, BTreeSet<Box<str>>), BTreeSet<_>> = BTreeMap::new();
+        let mut groups: BTreeMap<(Cell, Said), BTreeSet<_>> = BTreeMap::new();
         for ((mut target, versions, numbering, state, fixed, build), (mut about, reasons)) in self.cells {
             let products = match &mut target {
                 Target::Windows(windows) => std::mem::take(&mut windows.products),
@@ -112,9 +114,9 @@ impl Kb {
             if cves.iter().all(|cve| about.contains(cve)) {
                 about.clear();
             }
-            groups.entry(((target, versions, numbering, state, fixed, build), about, reasons)).or_default().extend(products);
+            groups.entry(((target, versions, numbering, state, fixed, build), (about, reasons))).or_default().extend(products);
         }
-        let entries = groups.into_iter().map(|((cell, about, reasons), products)| {
+        let entries = groups.into_iter().map(|((cell, (about, reasons)), products)| {
             let (mut target, versions, numbering, state, fixed, build) = cell;
             if let Target::Windows(windows) = &mut target {
                 windows.products = products.into_iter().collect();
