@@ -184,7 +184,7 @@ fn stream(label: &str) -> Option<String> {
 }
 
 /// `bash-5.1.8-6.el9.src.rpm`: `bash` and `5.1.8-6.el9`.
-fn source_of(file: &str) -> Option<(&str, &str)> {
+pub(super) fn source_of(file: &str) -> Option<(&str, &str)> {
     let stem = file.strip_suffix(".src.rpm").or_else(|| file.strip_suffix(".nosrc.rpm"))?;
     let (name_version, _) = stem.rsplit_once('-')?;
     let (name, _) = name_version.rsplit_once('-')?;

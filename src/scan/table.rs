@@ -174,7 +174,7 @@ pub static TABLES: &[Table] = &[
             col("arch", Str, "architecture"),
             col("source", Str, "source package name, where it is known"),
             col("release", Str, "distribution release, as in `package`"),
-            col("repository", Str, "which repository offers it: `bookworm-security/main`, `baseos`"),
+            col("repository", Str, "which repository offers it: `Debian-Security:12/stable-security`, `baseos`"),
         ],
     },
     Table {

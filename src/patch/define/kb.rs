@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::supersede::Replaced;
+use super::supersede::{Replaced, Where};
 use super::{Definition, Entry, Kind, attacked, cut, once, ordered, worst};
 use crate::feed::model::{Advisory, Affected, Exploitation, FixState, Restart, Score, Severity, Source, Target, Versions, Windows};
 use crate::version::ecosystem::{Numbering, Products};
@@ -73,7 +73,10 @@ impl Kb {
         let title = advisory.title.to_lowercase();
         if title.contains("servicing stack") {
             self.kind = self.kind.max(Kind::ServicingStack);
-        } else if advisory.id.eq_ignore_ascii_case(id) && title.contains("service pack") && self.kind == Kind::Update {
+        } else if self.kind == Kind::Update
+            // `SP7X64SP1` is what WES-NG calls the service pack that KB976932 is.
+            && (advisory.id.starts_with("SP") || advisory.id.eq_ignore_ascii_case(id) && title.contains("service pack"))
+        {
             self.kind = Kind::ServicePack;
         }
         let own = advisory.id.starts_with("CVE-").then(|| advisory.id.clone());
@@ -91,7 +94,7 @@ impl Kb {
         }
     }
 
-    fn definition(mut self, id: &str, replaced: Vec<(Box<str>, Option<Vec<Box<str>>>)>) -> Definition {
+    fn definition(mut self, id: &str, replaced: Vec<(Box<str>, Where)>) -> Definition {
         let title = self.title();
         let summary = match self.advisories.first_key_value() {
             Some((_, (_, summary))) if self.advisories.len() == 1 => cut(summary),
@@ -217,8 +220,7 @@ impl Kbs {
         let superseding = |id: &str| {
             let above = replaced.get(&*id.to_lowercase()).into_iter().flatten();
             let named = above.map(|(newer, on)| (Box::<str>::from(newer.to_uppercase()), on.clone()));
-            let mut above: Vec<(Box<str>, Option<Vec<Box<str>>>)> =
-                named.filter(|(newer, _)| known.contains(newer) && **newer != *id).collect();
+            let mut above: Vec<(Box<str>, Where)> = named.filter(|(newer, _)| known.contains(newer) && **newer != *id).collect();
             above.sort();
             above
         };

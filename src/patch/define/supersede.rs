@@ -21,8 +21,14 @@ pub(super) struct Systems {
     names: BTreeMap<Arc<str>, Arc<str>>,
 }
 
-/// Update -> what replaces it -> the systems where it does; `None` where that is wherever both are for.
-pub(super) type Replaced = BTreeMap<Box<str>, BTreeMap<Box<str>, Option<Vec<Box<str>>>>>;
+/// The systems where an update replaces another; `None` where that is wherever both are for.
+pub(super) type Where = Option<Vec<Box<str>>>;
+
+/// Update -> what replaces it -> where.
+pub(super) type Replaced = BTreeMap<Box<str>, BTreeMap<Box<str>, Where>>;
+
+/// An update, and one that replaces it.
+type Pair = (Box<str>, Box<str>);
 
 impl Systems {
     pub(super) fn learn(&mut self, advisory: &Advisory) {
@@ -72,7 +78,7 @@ impl Systems {
     }
 
     pub(super) fn replaced(&self, limits: &Limits) -> Result<Replaced, TooMany> {
-        let mut places: BTreeMap<(Box<str>, Box<str>), Vec<&Arc<str>>> = BTreeMap::new();
+        let mut places: BTreeMap<Pair, Vec<&Arc<str>>> = BTreeMap::new();
         let mut pairs = 0usize;
         for (system, graph) in &self.graphs {
             let closure = graph.closure(limits)?;
