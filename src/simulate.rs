@@ -3,8 +3,13 @@
 //! `(scan of a real host, number) -> scan of a machine like it`. What is changed are facts of the kinds that machines of one fleet really
 //! differ in; everything else is the real host's.
 
+use std::collections::BTreeMap;
+
 use crate::scan::table::TableId;
 use crate::scan::{Row, Scan, TableData, Value};
+
+/// Versions that source packages had, the newest first: what a machine that lags behind has.
+pub type Past = BTreeMap<String, Vec<String>>;
 
 /// SplitMix64: small, and the same everywhere.
 #[derive(Clone, Debug)]
@@ -62,7 +67,7 @@ const TWEAKS: [Tweak; 9] = [
 const FILES: [(&str, i64); 4] = [("/etc/shadow", 0o644), ("/etc/passwd", 0o666), ("/etc/crontab", 0o644), ("/etc/group", 0o664)];
 
 /// The machine with a number, as it stands before anything happens to it.
-pub fn machine(host: &Scan, number: u32, seed: u64) -> Scan {
+pub fn machine(host: &Scan, past: &Past, number: u32, seed: u64) -> Scan {
     let mut scan = host.clone();
     scan.endpoint = format!("demo-{number:04}");
     scan.hostname = Some(scan.endpoint.clone());
@@ -78,7 +83,7 @@ pub fn machine(host: &Scan, number: u32, seed: u64) -> Scan {
     }
     // How far behind its image this machine's packages are, and what somebody changed on it.
     let behind = own.below(5) * 3;
-    age_packages(&mut scan, &mut shared, behind);
+    age_packages(&mut scan, past, &mut shared, behind);
     let changes = own.below(3);
     for _ in 0..changes {
         let tweak = &TWEAKS[own.below(TWEAKS.len())];
@@ -115,6 +120,16 @@ pub fn install(scan: &mut Scan, name: &str, version: &str) {
     scan.normalise();
 }
 
+/// An installed package is at a version afterwards, as the agent would do it.
+pub fn upgrade(scan: &mut Scan, name: &str, version: &str) {
+    if let Some(TableData::Rows(rows)) = table(scan, "package") {
+        for row in rows.iter_mut().filter(|r| r.get("name").as_str() == Some(name)) {
+            *row = row.clone().with("version", version).with("source_version", Value::Null);
+        }
+    }
+    scan.normalise();
+}
+
 pub fn remove(scan: &mut Scan, name: &str) {
     if let Some(TableData::Rows(rows)) = table(scan, "package") {
         rows.retain(|r| r.get("name").as_str() != Some(name));
@@ -147,13 +162,30 @@ fn drop_packages(scan: &mut Scan, random: &mut Random, count: usize) {
     }
 }
 
-/// Some packages at an earlier revision.
-fn age_packages(scan: &mut Scan, random: &mut Random, count: usize) {
+/// Some packages at an earlier version: one that they had, where that is known.
+fn age_packages(scan: &mut Scan, past: &Past, random: &mut Random, count: usize) {
     let Some(TableData::Rows(rows)) = table(scan, "package") else { return };
+    let known: Vec<(&String, &Vec<String>)> = past.iter().filter(|(_, versions)| versions.len() > 1).collect();
     for _ in 0..count {
+        if !known.is_empty() {
+            let (source, versions) = known[random.below(known.len())];
+            let older = &versions[1 + random.below(versions.len() - 1)];
+            set_source_version(rows, source, older);
+            continue;
+        }
         let at = random.below(rows.len());
         if let Some(row) = rows.get_mut(at) {
             *row = older(row);
+        }
+    }
+}
+
+/// All packages of a source at a version of it.
+pub fn set_source_version(rows: &mut [Row], source: &str, version: &str) {
+    for row in rows {
+        let own = row.get("source").as_str().or_else(|| row.get("name").as_str());
+        if own == Some(source) {
+            *row = row.clone().with("version", version).with("source_version", Value::Null);
         }
     }
 }
@@ -182,10 +214,15 @@ mod tests {
     #[test]
     fn machines_are_alike_different_and_the_same_again() {
         let host = host();
-        let fleet: Vec<Scan> = (0..20).map(|n| machine(&host, n, 1)).collect();
+        let past = Past::from([("p3".to_owned(), vec!["1.0-1".to_owned(), "0.9-2".to_owned()])]);
+        let fleet: Vec<Scan> = (0..20).map(|n| machine(&host, &past, n, 1)).collect();
         let digests: std::collections::BTreeSet<String> = fleet.iter().map(|s| Digest::of_scan(s).to_string()).collect();
         assert!(digests.len() > 4);
-        assert_eq!(fleet[7], machine(&host, 7, 1));
+        assert_eq!(fleet[7], machine(&host, &past, 7, 1));
+        let has = |scan: &Scan, version: &str| {
+            scan.rows(TableId::by_name("package").expect("package")).iter().any(|r| r.get("version").as_str() == Some(version))
+        };
+        assert!(fleet.iter().any(|s| has(s, "0.9-2")) && fleet.iter().any(|s| !has(s, "0.9-2")), "some lag behind");
         assert!(fleet.iter().all(|s| s.rows(TableId::by_name("package").expect("package")).len() >= 25));
     }
 

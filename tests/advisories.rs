@@ -145,7 +145,7 @@ fn package(choices: &mut Bytes) -> Package {
         let (id, version) = pick(choices, &platforms);
         Platform::new(id, version, pick(choices, &CHANNELS))
     });
-    let module = Module { name: "m".into(), stream: pick(choices, &["2", "2.1", "rhel8"]).into() };
+    let module = Module { name: pick(choices, &["m", "m", "n", ""]).into(), stream: pick(choices, &["2", "2.1", "rhel8"]).into() };
     Package {
         ecosystem: pick(choices, &["PyPI", "npm", "deb", "windows"]).into(),
         platform,
@@ -193,6 +193,7 @@ pub(crate) fn row(choices: &mut Bytes) -> Row {
             }
             let row = set(choices, row, "source_version", &["", "", "2", "1:1.0-1"]);
             let row = set(choices, row, "format", &["deb", "rpm", "pypi", "npm", "msi", ""]);
+            let row = set(choices, row, "module", &["", "", "m:2", "m:rhel8", "n:2"]);
             set(choices, row, "vendor", &["", "Cloudflare, Inc.", "Acme"])
         }
     }

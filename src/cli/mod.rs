@@ -8,6 +8,7 @@ mod eval;
 mod feed;
 pub(crate) mod output;
 mod packs;
+mod patch;
 mod rules;
 mod scan;
 mod serve;
@@ -37,6 +38,7 @@ enum Command {
     Rules(rules::Args),
     Eval(eval::Args),
     Feed(feed::Args),
+    Patch(patch::Args),
     Scan(scan::Args),
 }
 
@@ -79,6 +81,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Rules(args) => rules::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Feed(args) => feed::run(args),
+        Command::Patch(args) => patch::run(args),
         Command::Scan(args) => scan::run(args),
     }
 }

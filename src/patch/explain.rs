@@ -49,6 +49,16 @@ pub fn says(definition: &Definition, row: &Row, fully: bool) -> Option<Says> {
     strongest(row, heard.iter().filter_map(|h| h.says))
 }
 
+/// The entry by which a row says this of a patch, and the version of the row that was compared: for showing why. Of several the one that asks for the latest version.
+pub fn speaking<'d>(definition: &'d Definition, row: &Row, says: Says) -> Option<(&'d Entry, Box<str>)> {
+    let heard = heard(definition, row, true, &mut Systems::default()).into_iter().filter(|h| h.says == Some(says));
+    let later = |a: &Heard, b: &Heard| match b.entry.order() {
+        Some(order) if !a.entry.fixed.is_empty() => order.compare(&a.entry.fixed, &b.entry.fixed).is_lt(),
+        _ => a.entry.fixed.is_empty() && !b.entry.fixed.is_empty(),
+    };
+    heard.reduce(|a, b| if later(&a, &b) { b } else { a }).map(|h| (h.entry, h.version))
+}
+
 /// What a row says of all patches of a feed: position, what, and whether a later one brings it along; sorted.
 pub fn notes(definitions: &[Arc<Definition>], row: &Row, fully: bool) -> Vec<(usize, Says, bool)> {
     let mut systems = Systems::default();

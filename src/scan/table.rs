@@ -156,6 +156,7 @@ pub static TABLES: &[Table] = &[
             col("format", Str, "`deb`, `rpm`, `apk`, `msi`, `appx`"),
             col("release", Str, "distribution release it was built for, `debian:12`"),
             col("vendor", Str, "publisher"),
+            col("module", Str, "module and stream that an rpm was built for, `nodejs:20`; not there: of none, or not told"),
         ],
     },
     Table {

@@ -3,7 +3,8 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
 
 mod drift;
-mod harness;
+pub(crate) mod harness;
 mod life;
+mod patches;
 mod scap;
 mod uploads;

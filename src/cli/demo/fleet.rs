@@ -12,7 +12,7 @@ use muster::pack::{Pack, compile};
 use muster::scan::inflate::Encoding;
 use muster::scan::table::TableId;
 use muster::scan::{Scan, TableData, native};
-use muster::simulate::{self, Random};
+use muster::simulate::{self, Past, Random};
 use tokio::task::JoinSet;
 
 use crate::cli::output;
@@ -34,6 +34,7 @@ pub(super) struct Fleet {
     url: String,
     secret: String,
     pub(super) host: Scan,
+    past: Arc<Past>,
     machines: Vec<Machine>,
     count: u32,
     seed: u64,
@@ -107,14 +108,15 @@ pub(super) fn must_have(host: &Scan) -> String {
 }
 
 impl Fleet {
-    pub(super) fn new(client: Client, url: &str, secret: &str, host: Scan, count: u32, seed: u64) -> Fleet {
-        Fleet { client, url: url.to_owned(), secret: secret.to_owned(), host, machines: Vec::new(), count, seed }
+    pub(super) fn new(client: Client, url: &str, secret: &str, host: Scan, past: Past, count: u32, seed: u64) -> Fleet {
+        Fleet { client, url: url.to_owned(), secret: secret.to_owned(), host, past: Arc::new(past), machines: Vec::new(), count, seed }
     }
 
     /// This host first, then the machines like it.
     pub(super) async fn enroll(&mut self, stage: &Stage) -> anyhow::Result<()> {
         stage.count("enrolling this host and the fleet", usize::try_from(self.count).unwrap_or(0) + 1);
-        let scans = std::iter::once(self.host.clone()).chain((0..self.count).map(|n| simulate::machine(&self.host, n, self.seed)));
+        let scans =
+            std::iter::once(self.host.clone()).chain((0..self.count).map(|n| simulate::machine(&self.host, &self.past, n, self.seed)));
         let mut waiting: Vec<Scan> = scans.collect();
         waiting.reverse();
         let mut running = JoinSet::new();
@@ -157,12 +159,12 @@ impl Fleet {
 
     /// Some of those are put right again.
     pub(super) async fn mend_some(&mut self, stage: &Stage) -> anyhow::Result<()> {
-        let (host, seed) = (self.host.clone(), self.seed);
+        let (host, past, seed) = (self.host.clone(), self.past.clone(), self.seed);
         let mut numbers = Random::new(seed ^ 0x3e4d);
         let mends: Vec<bool> = self.machines.iter().map(|_| numbers.percent(15)).collect();
         let change = move |m: &mut Machine| {
             if let Some(number) = m.scan.endpoint.strip_prefix("demo-").and_then(|n| n.parse().ok()) {
-                m.scan = simulate::machine(&host, number, seed);
+                m.scan = simulate::machine(&host, &past, number, seed);
             }
         };
         self.each(stage, "putting some of them right", |n, _| n > 0 && mends[n], change).await
@@ -249,7 +251,13 @@ impl Machine {
     async fn carry_out(&mut self) -> anyhow::Result<()> {
         let tasks = self.server.fetch_tasks(&self.scan.endpoint).await?;
         for task in &tasks {
+            for package in task.action.patch.iter().flat_map(|p| &p.packages) {
+                if let Some(minimum) = &package.minimum {
+                    simulate::upgrade(&mut self.scan, &package.name, minimum);
+                }
+            }
             match task.action.state {
+                _ if task.action.patch.is_some() => {}
                 muster::rule::FixState::Installed => {
                     simulate::install(&mut self.scan, &task.action.package, task.action.minimum.as_deref().unwrap_or("1.0-1"));
                 }

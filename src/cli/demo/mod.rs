@@ -4,10 +4,11 @@
 //! Nothing printed is made up: every figure is asked of the daemon through its API at the end.
 
 mod fleet;
+mod patches;
 mod receiver;
 mod report;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -82,8 +83,14 @@ async fn demo(args: Args) -> anyhow::Result<Outcome> {
 
     stage.begin("reading rules and scanning this host");
     let rules = args.rules.clone();
-    let host = tokio::task::spawn_blocking(move || fleet::scan_host(&rules)).await??;
-    let config = configuration(&args, &folder, &receiver.url, &host)?;
+    let (host, feed) = tokio::task::spawn_blocking(move || {
+        let host = fleet::scan_host(&rules)?;
+        let feed = patches::Feed::of_host(Path::new("/"), &host);
+        Ok::<_, anyhow::Error>((host, feed))
+    })
+    .await??;
+    feed.write(&folder.path().join("advisories"))?;
+    let config = configuration(&args, &folder, &receiver.url, &host, &feed)?;
 
     stage.begin("starting the daemon");
     let (ready, started) = oneshot::channel();
@@ -97,13 +104,18 @@ async fn demo(args: Args) -> anyhow::Result<Outcome> {
     let secret = std::fs::read_to_string(&started.enroll_secret).context("the daemon's enrolment secret")?;
     let client = Client::new(&Options::default())?;
 
-    let mut fleet = Fleet::new(client.clone(), &url, secret.trim(), host, args.endpoints, args.seed);
+    let mut fleet = Fleet::new(client.clone(), &url, secret.trim(), host, feed.past.clone(), args.endpoints, args.seed);
     fleet.enroll(&stage).await?;
     fleet.upload_all(&stage).await?;
+    let asked = report::Api::new(client, &url, admin.trim());
+    if !feed.is_empty() {
+        stage.begin("reading the feed and choosing patches");
+        asked.wait_for_patches().await?;
+        asked.choose_patches(patches::LIST).await?;
+    }
     fleet.drift_some(&stage).await?;
     fleet.mend_some(&stage).await?;
     fleet.carry_out_tasks(&stage).await?;
-    let asked = report::Api::new(client, &url, admin.trim());
     stage.begin("waiting for the webhooks");
     asked.wait_for_webhooks(SETTLE).await?;
     stage.end();
@@ -111,7 +123,7 @@ async fn demo(args: Args) -> anyhow::Result<Outcome> {
     let summary = asked.summary(&fleet.host).await?;
     match args.output {
         Format::Json => output::stdout().json(&summary)?,
-        Format::Table => report::print(&asked, &summary, &receiver, &started.admin_token).await?,
+        Format::Table => report::print(&asked, &summary, feed.real, &receiver, &started.admin_token).await?,
     }
     if !args.once {
         stay_up(fleet, asked, args.seed).await?;
@@ -123,12 +135,25 @@ async fn demo(args: Args) -> anyhow::Result<Outcome> {
 }
 
 /// What a user would write into muster.toml for this.
-fn configuration(args: &Args, folder: &tempfile::TempDir, receiver: &str, host: &muster::scan::Scan) -> anyhow::Result<Config> {
+fn configuration(
+    args: &Args,
+    folder: &tempfile::TempDir,
+    receiver: &str,
+    host: &muster::scan::Scan,
+    feed: &patches::Feed,
+) -> anyhow::Result<Config> {
     let packs: Vec<String> =
         args.rules.iter().map(|p| std::path::absolute(p).map(|p| format!("{:?}", p.display().to_string()))).collect::<Result<_, _>>()?;
+    // Patches that the demo will choose by a filter, once the fleet is there.
+    let feeds = if feed.is_empty() {
+        String::new()
+    } else {
+        let advisories = folder.path().join("advisories").display().to_string();
+        format!("lists = [\"{}\"]\n\n[[feed]]\nname = \"{}\"\nformat = \"osv\"\npath = {advisories:?}\n", patches::LIST, feed.name())
+    };
     let text = format!(
         "data = {:?}\npacks = [{}]\n\n[log]\nlevel = \"warn\"\n\n[[sink]]\nname = \"demo\"\nurl = \"{receiver}\"\nsecret = \"{SECRET}\"\nevents = [\"*\"]\n\n\
-         [[baseline]]\nname = \"must-have\"\npackages = [{}]\n",
+         [[baseline]]\nname = \"must-have\"\npackages = [{}]\n{feeds}",
         folder.path().join("data").display().to_string(),
         packs.join(", "),
         fleet::must_have(host),

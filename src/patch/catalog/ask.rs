@@ -371,7 +371,7 @@ fn target<'a>(slot: &'a Slot, at: u32, software: &Software, steps: &mut u64) -> 
         *steps = steps.checked_sub(1)?;
         arches.push(segment.string(id).unwrap_or(""));
     }
-    let fits = software.fits(&Conditions { arches, modular, stream }) && facts::vendor_like(vendor, software.vendor);
+    let fits = software.fits(&Conditions { arches, modular, stream, module: module.into() }) && facts::vendor_like(vendor, software.vendor);
     fits.then_some((channel, module))
 }
 

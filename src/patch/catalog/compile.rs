@@ -277,22 +277,20 @@ impl Builder {
         let (channel, module, vendor) = match &entry.target {
             Target::Package(package) => {
                 let channel = package.platform.as_ref().map_or("", |p| &*p.channel);
-                // The length keeps names apart that hold a colon.
-                let module = package.module.as_ref().map(|m| format!("{}:{}:{}", m.name.len(), m.name, m.stream));
-                (channel, module.unwrap_or_default(), "")
+                (channel, &*conditions.module, "")
             }
-            Target::Product(product) => ("", String::new(), &*product.vendor),
-            Target::Windows(_) => ("", String::new(), ""),
+            Target::Product(product) => ("", "", &*product.vendor),
+            Target::Windows(_) => ("", "", ""),
         };
         let modular = conditions.modular.map_or(2, u32::from);
         let mut words = vec![
             self.strings.some(channel),
-            self.strings.some(&module),
+            self.strings.some(module),
             self.strings.some(conditions.stream),
             modular,
             self.strings.some(vendor),
         ];
-        for arch in conditions.arches {
+        for arch in &conditions.arches {
             words.push(self.strings.add(arch));
         }
         self.targets.list(&words)
