@@ -38,8 +38,8 @@ enum Command {
     Rules(rules::Args),
     Eval(eval::Args),
     Feed(feed::Args),
-    Patch(patch::Args),
-    Scan(scan::Args),
+    Patch(Box<patch::Args>),
+    Scan(Box<scan::Args>),
 }
 
 /// How a command ended that could run.
@@ -81,8 +81,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Rules(args) => rules::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Feed(args) => feed::run(args),
-        Command::Patch(args) => patch::run(args),
-        Command::Scan(args) => scan::run(args),
+        Command::Patch(args) => patch::run(*args),
+        Command::Scan(args) => scan::run(*args),
     }
 }
 
