@@ -9,6 +9,7 @@ mod feed;
 mod fleet;
 pub(crate) mod output;
 mod packs;
+mod patch;
 mod rules;
 mod scan;
 mod serve;
@@ -39,7 +40,8 @@ enum Command {
     Eval(eval::Args),
     Feed(feed::Args),
     Fleet(fleet::Args),
-    Scan(scan::Args),
+    Patch(Box<patch::Args>),
+    Scan(Box<scan::Args>),
 }
 
 /// How a command ended that could run.
@@ -82,7 +84,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Eval(args) => eval::run(args),
         Command::Feed(args) => feed::run(args),
         Command::Fleet(args) => fleet::run(args),
-        Command::Scan(args) => scan::run(args),
+        Command::Patch(args) => patch::run(*args),
+        Command::Scan(args) => scan::run(*args),
     }
 }
 

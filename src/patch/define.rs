@@ -1,6 +1,7 @@
 //! What is compiled: advisories in, one [`Definition`] for each thing to install (or vulnerability without one) out.
 
 mod kb;
+mod supersede;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,6 +39,8 @@ pub struct Definition {
     pub restart: Option<Restart>,
     /// Patches of the same feed that replace this one, directly or through others; sorted.
     pub superseded_by: Vec<Box<str>>,
+    /// Those of them that do so on some systems only, though both are for more: which ones, and where (`windows::system_of`); sorted.
+    pub superseded_on: Vec<(Box<str>, Vec<Box<str>>)>,
     pub entries: Vec<Entry>,
 }
 
@@ -67,7 +70,7 @@ pub struct Entry {
     pub fixed: Box<str>,
     /// The first Windows build that has it.
     pub build: Box<str>,
-    /// CVEs that this is about; none: all of the patch.
+    /// CVEs that this is about, or the advisory where it names none; nothing: all of the patch.
     pub about: Vec<Box<str>>,
     pub reason: Box<str>,
 }
@@ -85,6 +88,18 @@ pub struct Defined {
 /// Characters of a summary that are kept.
 const SUMMARY: usize = 400;
 
+impl Definition {
+    /// Whether having that one on this system is having this one. Where the system is not told, any will do.
+    pub fn is_replaced_by(&self, id: &str, system: Option<&str>) -> bool {
+        let on = self.superseded_on.iter().find(|(newer, _)| **newer == *id).map(|(_, on)| on);
+        self.superseded_by.iter().any(|newer| **newer == *id)
+            && match (on, system) {
+                (Some(on), Some(system)) => on.iter().any(|s| **s == *system),
+                _ => true,
+            }
+    }
+}
+
 impl Entry {
     /// How the versions of its product compare; `None`: only equality can be told.
     pub fn order(&self) -> Option<Order> {
@@ -95,23 +110,34 @@ impl Entry {
 /// The definitions of one feed's advisories. The same advisories in any order give the same definitions.
 pub fn define(advisories: Vec<Advisory>, limits: &Limits) -> Result<Defined, TooMany> {
     let mut graph = Graph::default();
-    advisories.iter().for_each(|a| graph.learn(a));
+    let mut systems = supersede::Systems::default();
+    advisories.iter().for_each(|a| {
+        graph.learn(a);
+        systems.learn(a);
+    });
     let count = advisories.len();
     let advisories = settled(advisories.into_iter().filter(|a| a.withdrawn.is_none()).collect());
     let live: usize = advisories.iter().map(|(_, parts)| parts).sum();
     let products = Products::default();
-    let (mut kbs, mut own) = (kb::Kbs::default(), BTreeMap::new());
+    let (mut kbs, mut own) = (kb::Kbs::default(), BTreeMap::<Box<str>, Definition>::new());
     for (mut advisory, _) in advisories {
-        let (named, rest): (Vec<Affected>, Vec<Affected>) =
+        let (named, mut rest): (Vec<Affected>, Vec<Affected>) =
             std::mem::take(&mut advisory.affected).into_iter().partition(|e| e.fixes.iter().any(|f| !f.kb.is_empty()));
         kbs.gather(&advisory, &named, &products);
+        kb::leave_to_updates(&named, &mut rest);
         if named.is_empty() || !rest.is_empty() {
+            if is_kb(&advisory.id) {
+                advisory.id = advisory.id.to_uppercase().into();
+            }
             let definition = of_advisory(advisory, rest, &products);
-            own.insert(definition.id.clone(), definition);
+            match own.remove(&definition.id) {
+                Some(same) => own.insert(definition.id.clone(), merged(same, definition)),
+                None => own.insert(definition.id.clone(), definition),
+            };
         }
     }
     let closure = graph.closure(limits)?;
-    for definition in kbs.definitions(&closure) {
+    for definition in kbs.definitions(&systems.replaced(limits)?) {
         match own.remove(&definition.id) {
             // An advisory that is called as the update is.
             Some(named) => own.insert(definition.id.clone(), merged(definition, named)),
@@ -119,6 +145,12 @@ pub fn define(advisories: Vec<Advisory>, limits: &Limits) -> Result<Defined, Too
         };
     }
     Ok(Defined { definitions: own.into_values().map(Arc::new).collect(), cycles: closure.cycles, withdrawn: count - live })
+}
+
+/// An update's number, in any case.
+fn is_kb(id: &str) -> bool {
+    let digits = id.get(..2).filter(|kb| kb.eq_ignore_ascii_case("kb")).and_then(|_| id.get(2..)).unwrap_or("");
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Sorted by id, those of the same id made one; with how many each was.
@@ -240,6 +272,7 @@ fn of_advisory(advisory: Advisory, affected: Vec<Affected>, products: &Products)
         exploitation: advisory.exploitation,
         restart,
         superseded_by: Vec::new(),
+        superseded_on: Vec::new(),
         entries,
     }
 }

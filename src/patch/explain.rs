@@ -49,6 +49,16 @@ pub fn says(definition: &Definition, row: &Row, fully: bool) -> Option<Says> {
     strongest(row, heard.iter().filter_map(|h| h.says))
 }
 
+/// The entry by which a row says this of a patch, and the version of the row that was compared: for showing why. Of several the one that asks for the latest version.
+pub fn speaking<'d>(definition: &'d Definition, row: &Row, says: Says) -> Option<(&'d Entry, Box<str>)> {
+    let heard = heard(definition, row, true, &mut Systems::default()).into_iter().filter(|h| h.says == Some(says));
+    let later = |a: &Heard, b: &Heard| match b.entry.order() {
+        Some(order) if !a.entry.fixed.is_empty() => order.compare(&a.entry.fixed, &b.entry.fixed).is_lt(),
+        _ => a.entry.fixed.is_empty() && !b.entry.fixed.is_empty(),
+    };
+    heard.reduce(|a, b| if later(&a, &b) { b } else { a }).map(|h| (h.entry, h.version))
+}
+
 /// What a row says of all patches of a feed: position, what, and whether a later one brings it along; sorted.
 pub fn notes(definitions: &[Arc<Definition>], row: &Row, fully: bool) -> Vec<(usize, Says, bool)> {
     let mut systems = Systems::default();
@@ -73,17 +83,18 @@ pub fn notes(definitions: &[Arc<Definition>], row: &Row, fully: bool) -> Vec<(us
     let mut out = Vec::new();
     for (at, (definition, list)) in definitions.iter().zip(&standing).enumerate() {
         let Some(says) = strongest(row, list.iter().map(|(_, s)| *s)) else { continue };
-        let under = |h: &Heard| supersedable(definition, says).then(|| behind(h, &latest)).unwrap_or(false);
+        let under = |h: &Heard| supersedable(definition, says) && behind(h, &latest);
         let superseded = list.iter().filter(|(_, s)| *s == says).all(|(h, _)| under(h));
         out.push((at, says, superseded));
     }
     // Updates with numbers: one is brought along by another that this system needs too.
     let wanted: BTreeSet<&str> =
         out.iter().filter(|(_, s, _)| matches!(s, Says::Wants | Says::Old)).map(|(at, ..)| &*definitions[*at].id).collect();
+    let system = if row.table.name() == "os" { windows::product(row) } else { None };
     for (at, says, superseded) in &mut out {
         let definition = &definitions[*at];
-        if row.table.name() == "os" && supersedable(definition, *says) {
-            *superseded |= definition.superseded_by.iter().any(|s| wanted.contains(&**s));
+        if let Some(system) = system.as_deref().filter(|_| supersedable(definition, *says)) {
+            *superseded |= definition.superseded_by.iter().any(|s| wanted.contains(&**s) && definition.is_replaced_by(s, Some(system)));
         }
     }
     out
@@ -120,7 +131,7 @@ fn heard<'d>(definition: &'d Definition, row: &Row, fully: bool, systems: &mut S
         }
         "os" => match (windows::product(row), Software::running(row)) {
             (Some(system), _) => {
-                let here = definition.entries.iter().filter(|e| systems.has(e, &system));
+                let here = definition.entries.iter().filter(|e| systems.has(definition, e, &system));
                 here.filter_map(|entry| hear(entry, of_system(entry, row), "")).collect()
             }
             (None, Some(kernel)) => {
@@ -140,7 +151,8 @@ fn heard<'d>(definition: &'d Definition, row: &Row, fully: bool, systems: &mut S
         },
         "hotfix" => {
             let has = facts::hotfix(row).filter(|id| {
-                facts::names_hotfix(&definition.id) && (*id == *definition.id || definition.superseded_by.iter().any(|s| **s == **id))
+                let system = facts::hotfix_system(row);
+                facts::names_hotfix(&definition.id) && (*id == *definition.id || definition.is_replaced_by(id, system.as_deref()))
             });
             let first = definition.entries.first().filter(|_| has.is_some());
             first.and_then(|entry| hear(entry, Some(Some(Says::Has)), "")).into_iter().collect()
@@ -220,9 +232,9 @@ fn of_system(entry: &Entry, os: &Row) -> Option<Option<Says>> {
 struct Systems(BTreeMap<Arc<str>, Option<String>>);
 
 impl Systems {
-    fn has(&mut self, entry: &Entry, system: &str) -> bool {
+    fn has(&mut self, definition: &Definition, entry: &Entry, system: &str) -> bool {
         let Target::Windows(windows) = &entry.target else { return false };
-        windows.products.iter().any(|p| {
+        windows.products.iter().filter(|p| facts::told_by_system(definition, entry, p)).any(|p| {
             let known = self.0.entry(p.clone()).or_insert_with(|| windows::system_of(p));
             known.as_deref() == Some(system)
         })
@@ -268,7 +280,9 @@ fn channel<'d>(heard: &Heard<'d>) -> &'d str {
 type Line = (Box<str>, (crate::version::Scheme, Numbering), String, Option<crate::feed::model::Module>);
 
 fn line(heard: &Heard) -> Option<(Line, Order)> {
-    let order = heard.entry.order().filter(|_| !heard.entry.fixed.is_empty())?;
+    // Of a system no version was compared.
+    let compared = !heard.entry.fixed.is_empty() && !heard.version.is_empty();
+    let order = heard.entry.order().filter(|_| compared)?;
     let module = match &heard.entry.target {
         Target::Package(package) => package.module.clone(),
         Target::Windows(_) | Target::Product(_) => None,
@@ -284,9 +298,8 @@ fn supersedable(definition: &Definition, says: Says) -> bool {
 fn latest<'d>(definitions: &[Arc<Definition>], standing: &[Vec<(&Heard<'d>, Says)>]) -> BTreeMap<Line, &'d str> {
     let mut out: BTreeMap<Line, &str> = BTreeMap::new();
     for (definition, list) in definitions.iter().zip(standing) {
-        for (heard, says) in list.iter().filter(|(_, says)| supersedable(definition, *says)) {
+        for (heard, _) in list.iter().filter(|(_, says)| supersedable(definition, *says)) {
             let (Some((line, order)), fixed) = (line(heard), &*heard.entry.fixed) else { continue };
-            let _ = says;
             out.entry(line)
                 .and_modify(|best| {
                     if order.compare(fixed, best).is_gt() {

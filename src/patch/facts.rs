@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::define::Entry;
-use crate::feed::model::{Package, PackageKind, Target};
+use super::define::{Definition, Entry};
+use super::windows;
+use crate::feed::model::{FixState, Package, PackageKind, Target};
 use crate::scan::Row;
 use crate::version::Scheme;
 
@@ -28,6 +29,8 @@ pub struct Software<'r> {
     pub vendor: &'r str,
     /// As it is installed.
     pub version: &'r str,
+    /// The module and stream that it is of, as [`module_key`]; empty: of none, or not told.
+    pub module: String,
     /// Several versions stand side by side: a kernel.
     pub beside: bool,
 }
@@ -54,7 +57,8 @@ impl<'r> Software<'r> {
             called.push(Called { source: true, name: format!("linux{flavour}").into(), version });
         }
         let release = text(row, "release").into();
-        Some(Software { called, arch, release, format, vendor: text(row, "vendor"), version, beside: beside(name, format) })
+        let module = text(row, "module").split_once(':').map_or(String::new(), |(name, stream)| module_key(name, stream));
+        Some(Software { called, arch, release, format, vendor: text(row, "vendor"), version, module, beside: beside(name, format) })
     }
 
     /// The Linux kernel that runs, of an `os` row; `None` where its version cannot be told.
@@ -71,7 +75,7 @@ impl<'r> Software<'r> {
         };
         let number = [text(os, "version"), text(os, "codename")].into_iter().find(|v| !v.is_empty());
         let release = number.map_or(Cow::Borrowed(id), |v| Cow::Owned(format!("{id}:{v}")));
-        Some(Software { called, arch: text(os, "arch"), release, format: "", vendor: "", version, beside: true })
+        Some(Software { called, arch: text(os, "arch"), release, format: "", vendor: "", version, module: String::new(), beside: true })
     }
 
     /// Whether what is written of a package besides its name, its release and its versions is so here.
@@ -79,12 +83,21 @@ impl<'r> Software<'r> {
         let arches = &conditions.arches;
         (arches.is_empty() || self.arch.is_empty() || arches.iter().any(|a| arch(a) == arch(self.arch)))
             && conditions.modular.is_none_or(|m| m == self.modular())
-            && (conditions.stream.is_empty() || begins(upstream(self.version), conditions.stream))
+            && self.streams(conditions)
     }
 
     /// An rpm of a module carries that in its release: `1.module+el8`, `1.module_el8`.
     pub fn modular(&self) -> bool {
-        self.version.contains(".module")
+        !self.module.is_empty() || self.version.contains(".module")
+    }
+
+    /// Of the same stream, or of which cannot be told.
+    fn streams(&self, conditions: &Conditions) -> bool {
+        if self.module.is_empty() || conditions.module.is_empty() {
+            conditions.stream.is_empty() || begins(upstream(self.version), conditions.stream)
+        } else {
+            *self.module == *conditions.module
+        }
     }
 }
 
@@ -94,8 +107,15 @@ pub struct Conditions<'e> {
     pub arches: Vec<&'e str>,
     /// Whether it must be of a module; `None`: nothing was said.
     pub modular: Option<bool>,
-    /// How its version must begin, where that tells the stream of a module.
+    /// How its version must begin, where that tells the stream of a module and the package itself does not.
     pub stream: &'e str,
+    /// The module and stream that it must be of, as [`module_key`]; empty: any, or none.
+    pub module: Cow<'e, str>,
+}
+
+/// The length keeps names apart that hold a colon. Empty for a module without a name, which is any.
+pub fn module_key(name: &str, stream: &str) -> String {
+    if name.is_empty() { String::new() } else { format!("{}:{name}:{stream}", name.len()) }
 }
 
 impl<'e> Conditions<'e> {
@@ -106,7 +126,7 @@ impl<'e> Conditions<'e> {
             Target::Windows(_) => &[],
         };
         let arches = arches.iter().map(|a| &**a).collect();
-        let Target::Package(Package { module, .. }) = &entry.target else { return Conditions { arches, modular: None, stream: "" } };
+        let Target::Package(Package { module, .. }) = &entry.target else { return Conditions { arches, ..Conditions::default() } };
         let stream = module.as_ref().map_or("", |m| &*m.stream);
         // `nodejs` in nodejs:20 is 20.9.0: there the version tells the stream. `nodejs-nodemon` of the same module is 3.0.1: there it does not.
         let told = stream.starts_with(|c: char| c.is_ascii_digit()) && begins(upstream(&entry.fixed), stream);
@@ -116,7 +136,8 @@ impl<'e> Conditions<'e> {
         };
         let modular = module.is_some() || texts().any(|t| t.contains(".module"));
         let modular = (entry.versions.scheme == Some(Scheme::Rpm)).then_some(modular);
-        Conditions { arches, modular, stream: if told { stream } else { "" } }
+        let module = module.as_ref().map_or(String::new(), |m| module_key(&m.name, &m.stream)).into();
+        Conditions { arches, modular, stream: if told { stream } else { "" }, module }
     }
 }
 
@@ -222,16 +243,17 @@ pub fn kind_fits(kind: PackageKind, source: bool) -> bool {
 }
 
 /// One name for the registry of a language, as ecosystems, package URLs and rows call it.
-pub fn registry(name: &str) -> String {
-    let name = name.split(':').next().unwrap_or("").trim().to_ascii_lowercase();
-    match name.as_str() {
+pub fn registry(name: &str) -> Cow<'_, str> {
+    let name = name.split(':').next().unwrap_or("").trim();
+    let lower = if name.bytes().any(|b| b.is_ascii_uppercase()) { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) };
+    match &*lower {
         "python" => "pypi".into(),
         "rubygems" => "gem".into(),
         "crates.io" => "cargo".into(),
         "golang" => "go".into(),
         "packagist" => "composer".into(),
         "swifturl" => "swift".into(),
-        _ => name,
+        _ => lower,
     }
 }
 
@@ -241,7 +263,7 @@ pub fn is_language(format: &str) -> bool {
         "pypi", "npm", "gem", "cargo", "maven", "go", "nuget", "composer", "swift", "hex", "pub", "cran", "hackage", "conda", "julia",
         "cpan",
     ];
-    languages.contains(&registry(format).as_str())
+    !matches!(format, "" | "deb" | "rpm" | "apk") && languages.contains(&&*registry(format))
 }
 
 /// The spelling of a name that a registry takes for the same as others.
@@ -282,6 +304,19 @@ pub fn build(text: &str) -> Option<[u64; 4]> {
 /// The id of a `hotfix` row as definitions write it.
 pub fn hotfix(row: &Row) -> Option<String> {
     Some(text(row, "id").to_uppercase()).filter(|id| names_hotfix(id))
+}
+
+/// Whether an operating system tells of this entry by its product. That a part which may be there (`Raw Image Extension on Windows 11 ...`) is mended by something other
+/// than an update of the system is nothing that its row could know.
+pub fn told_by_system(definition: &Definition, entry: &Entry, product: &str) -> bool {
+    let by_update = names_hotfix(&definition.id) || !entry.build.is_empty();
+    by_update || entry.state != FixState::Fixed || !product.contains(" on ")
+}
+
+/// The system that a `hotfix` row is of, if it says so.
+pub fn hotfix_system(row: &Row) -> Option<String> {
+    let system = Some(text(row, "system")).filter(|s| !s.is_empty())?;
+    Some(windows::system_of(system).unwrap_or_else(|| system.to_owned()))
 }
 
 /// Whether a definition's id is that of something that a `hotfix` row can name.
@@ -369,6 +404,11 @@ mod tests {
         assert!(!fits(&nodejs, "1:20.5.1-1.el8"), "not of a module");
         let nodemon = entry("nodejs-nodemon", "3.0.1-1.module+el8");
         assert!(fits(&nodemon, "2.0.20-1.module+el8"));
+        // The package itself says it.
+        for (module, expected) in [("nodejs:20", true), ("nodejs:18", false), ("npm:20", false)] {
+            let row = row("package", &[("name", "x"), ("version", "2.0.20-1.module+el8"), ("module", module)]);
+            assert_eq!(Software::of(&row).unwrap().fits(&Conditions::of(&nodemon)), expected, "{module}");
+        }
     }
 
     #[test]

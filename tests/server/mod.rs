@@ -4,7 +4,8 @@
 
 mod drift;
 mod fleet;
-mod harness;
+pub(crate) mod harness;
 mod life;
+mod patches;
 mod scap;
 mod uploads;

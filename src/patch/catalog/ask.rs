@@ -56,7 +56,7 @@ pub(super) fn ask(slots: &[Slot], row: &Row, fully: bool, out: &mut Vec<Note>) {
         }
         "hotfix" => {
             if let Some(id) = facts::hotfix(row) {
-                return hotfix(slots, &id, out);
+                return hotfix(slots, &id, facts::hotfix_system(row).as_deref().unwrap_or(""), out);
             }
         }
         _ => {}
@@ -64,19 +64,22 @@ pub(super) fn ask(slots: &[Slot], row: &Row, fully: bool, out: &mut Vec<Note>) {
     if let Some(software) = &software {
         asking.software(software, row.table.name(), fully);
     }
-    if let Some(system) = system {
-        asking.system(&system, facts::build(row.get("build").as_str().unwrap_or("")));
+    if let Some(system) = &system {
+        asking.system(system, facts::build(row.get("build").as_str().unwrap_or("")));
     }
-    asking.settle(row.table.name() == "os", out);
+    asking.settle(row.table.name() == "os", system.as_deref().unwrap_or(""), out);
 }
 
-fn hotfix(slots: &[Slot], id: &str, out: &mut Vec<Note>) {
-    let mut key = Key::default();
-    key.hotfix(id);
+fn hotfix(slots: &[Slot], id: &str, system: &str, out: &mut Vec<Note>) {
+    let (mut anywhere, mut here) = (Key::default(), Key::default());
+    anywhere.hotfix(id);
+    here.hotfix_on(id, system);
     for slot in slots {
-        let Some(group) = slot.segment.group(key.hash(), &key.bytes) else { continue };
-        let alive = slot.segment.records(&group).filter(|r| slot.is_alive(r.definition));
-        out.extend(alive.map(|r| Note::new(slot.first + r.definition, Says::Has, false)));
+        for key in [&anywhere, &here] {
+            let Some(group) = slot.segment.group(key.hash(), &key.bytes) else { continue };
+            let alive = slot.segment.records(&group).filter(|r| slot.is_alive(r.definition));
+            out.extend(alive.map(|r| Note::new(slot.first + r.definition, Says::Has, false)));
+        }
     }
 }
 
@@ -196,7 +199,6 @@ impl<'a> Asking<'a> {
     }
 
     /// What a record says of the row, and the key of its fix.
-    #[expect(clippy::type_complexity, reason = "two optional things: no say at all, or one that takes others away")]
     fn judge(&mut self, slot: &'a Slot, record: &Record, question: &Question<'a, '_>) -> Option<(Option<Says>, Option<&'a [u8]>)> {
         let state = state_from_u8(record.state)?;
         let version = self.versions.of(question.version, record);
@@ -258,7 +260,7 @@ impl<'a> Asking<'a> {
     }
 
     /// What stands after all have spoken.
-    fn settle(mut self, system: bool, out: &mut Vec<Note>) {
+    fn settle(mut self, system: bool, name: &str, out: &mut Vec<Note>) {
         self.take_away();
         let latest = self.latest();
         let behind = |hit: &Hit| {
@@ -289,7 +291,8 @@ impl<'a> Asking<'a> {
                 && hit.supersedable()
                 && above.any(|id| {
                     steps = steps.saturating_sub(1);
-                    steps > 0 && wanted.contains(id)
+                    let (id, on) = id.split_once('@').map_or((id, None), |(id, on)| (id, Some(on)));
+                    steps > 0 && on.is_none_or(|on| on == name) && wanted.contains(id)
                 });
             Some(Note::new(*patch, *says, *behind || replaced))
         }));
@@ -368,7 +371,7 @@ fn target<'a>(slot: &'a Slot, at: u32, software: &Software, steps: &mut u64) -> 
         *steps = steps.checked_sub(1)?;
         arches.push(segment.string(id).unwrap_or(""));
     }
-    let fits = software.fits(&Conditions { arches, modular, stream }) && facts::vendor_like(vendor, software.vendor);
+    let fits = software.fits(&Conditions { arches, modular, stream, module: module.into() }) && facts::vendor_like(vendor, software.vendor);
     fits.then_some((channel, module))
 }
 

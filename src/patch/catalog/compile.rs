@@ -1,6 +1,6 @@
 //! Definitions in, the bytes of a segment out: everything of a feed, or what changed since its base.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hashbrown::HashMap;
@@ -162,16 +162,20 @@ impl Builder {
         self.ids.push(id);
         self.definitions.extend_from_slice(bytes);
         self.definition_ends.push(self.definitions.len() as u64);
+        let somewhere: BTreeMap<&str, &[Box<str>]> = definition.superseded_on.iter().map(|(id, on)| (&**id, on.as_slice())).collect();
         for above in &definition.superseded_by {
-            let above = self.strings.add(above);
-            self.superseded.push(above);
+            match somewhere.get(&**above) {
+                None => self.superseded.push(self.strings.add(above)),
+                Some(on) => on.iter().for_each(|on| self.superseded.push(self.strings.add(&wire::replaced_on(above, on)))),
+            }
         }
         self.superseded_ends.push(word(self.superseded.len()));
         for entry in &definition.entries {
             self.entry(definition, entry, number);
         }
         if facts::names_hotfix(&definition.id) && !definition.entries.is_empty() {
-            let having: BTreeSet<&str> = definition.superseded_by.iter().chain([&definition.id]).map(|id| &**id).collect();
+            let always = definition.superseded_by.iter().filter(|id| !somewhere.contains_key(&***id));
+            let having: BTreeSet<&str> = always.chain([&definition.id]).map(|id| &**id).collect();
             let record = Record {
                 definition: number,
                 target: NONE,
@@ -186,6 +190,12 @@ impl Builder {
             for id in having {
                 self.key.hotfix(id);
                 self.place(record);
+            }
+            for (id, on) in somewhere {
+                for system in on.iter().map(|s| &**s).chain([""]) {
+                    self.key.hotfix_on(id, system);
+                    self.place(record);
+                }
             }
         }
     }
@@ -226,7 +236,12 @@ impl Builder {
                 self.place(record);
             }
             Target::Windows(of) => {
-                let systems: BTreeSet<String> = of.products.iter().filter_map(|p| windows::system_of(p)).collect();
+                let systems: BTreeSet<String> = of
+                    .products
+                    .iter()
+                    .filter(|p| facts::told_by_system(definition, entry, p))
+                    .filter_map(|p| windows::system_of(p))
+                    .collect();
                 let alone = of.products.iter().filter(|p| explain::tells_versions(entry) && windows::system_of(p).is_none());
                 let programs: BTreeSet<String> = alone.map(|p| p.to_lowercase()).collect();
                 let build = self.build(entry);
@@ -262,22 +277,20 @@ impl Builder {
         let (channel, module, vendor) = match &entry.target {
             Target::Package(package) => {
                 let channel = package.platform.as_ref().map_or("", |p| &*p.channel);
-                // The length keeps names apart that hold a colon.
-                let module = package.module.as_ref().map(|m| format!("{}:{}:{}", m.name.len(), m.name, m.stream));
-                (channel, module.unwrap_or_default(), "")
+                (channel, &*conditions.module, "")
             }
-            Target::Product(product) => ("", String::new(), &*product.vendor),
-            Target::Windows(_) => ("", String::new(), ""),
+            Target::Product(product) => ("", "", &*product.vendor),
+            Target::Windows(_) => ("", "", ""),
         };
         let modular = conditions.modular.map_or(2, u32::from);
         let mut words = vec![
             self.strings.some(channel),
-            self.strings.some(&module),
+            self.strings.some(module),
             self.strings.some(conditions.stream),
             modular,
             self.strings.some(vendor),
         ];
-        for arch in conditions.arches {
+        for arch in &conditions.arches {
             words.push(self.strings.add(arch));
         }
         self.targets.list(&words)
@@ -495,6 +508,7 @@ pub(super) fn sample() -> Vec<u8> {
         exploitation: Exploitation { exploited: Some(true), disclosed: Some(true), exploits: vec!["E".into()] },
         restart: Some(Restart::Yes),
         superseded_by: vec!["S".into()],
+        superseded_on: vec![("S".into(), vec!["W".into()])],
         entries: [Target::Package(package), Target::Windows(windows), Target::Product(product)].map(entry).to_vec(),
     };
     let mut out = Vec::new();

@@ -68,6 +68,11 @@ impl Key {
         self.start(b'H', id, "");
     }
 
+    /// An installed update, for what it replaces on one system only; without a system, on any.
+    pub(super) fn hotfix_on(&mut self, id: &str, system: &str) {
+        self.start(b'h', id, system);
+    }
+
     pub(super) fn hash(&self) -> u64 {
         Hash::of(&self.bytes).spread()
     }

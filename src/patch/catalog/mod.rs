@@ -184,9 +184,12 @@ impl Catalog {
 
     /// The patches of this id: one a feed that has it. KBs in any case.
     pub fn find(&self, id: &str) -> Vec<PatchId> {
-        let upper = id.to_uppercase();
-        let own = |slot: &Slot, id: &str| slot.segment.position(id).filter(|at| slot.is_alive(*at)).map(|at| slot.first + at);
-        self.slots.iter().filter_map(|slot| own(slot, id).or_else(|| own(slot, &upper))).collect()
+        let all = |id: &str| -> Vec<PatchId> {
+            let own = |slot: &Slot| slot.segment.position(id).filter(|at| slot.is_alive(*at)).map(|at| slot.first + at);
+            self.slots.iter().filter_map(own).collect()
+        };
+        let exact = all(id);
+        if exact.is_empty() { all(&id.to_uppercase()) } else { exact }
     }
 
     /// The segment of a patch, and where it stands there; `None` for one that does not count.

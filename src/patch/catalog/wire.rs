@@ -74,6 +74,11 @@ pub(super) const SECTIONS: usize = 15;
 pub(super) const GROUP: usize = 32;
 pub(super) const RECORD: usize = 32;
 
+/// An id with the system where alone it counts.
+pub(super) fn replaced_on(id: &str, system: &str) -> String {
+    format!("{id}@{system}")
+}
+
 /// Entries that a row is looked up for by one key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Group {
@@ -305,7 +310,7 @@ impl Segment {
         self.section(Section::Definitions).get(from?..to?)
     }
 
-    /// Ids of what replaces a definition.
+    /// Ids of what replaces a definition; those that do so on one system only as [`replaced_on`] writes them.
     pub(super) fn superseded_by(&self, at: u32) -> impl Iterator<Item = &str> {
         let ends = self.section(Section::SupersededEnds);
         let at = index(at).saturating_mul(4);

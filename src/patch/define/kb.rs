@@ -4,12 +4,13 @@
 //! the definitions do not depend on how the reader had grouped the lines.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::supersede::{Replaced, Where};
 use super::{Definition, Entry, Kind, attacked, cut, once, ordered, worst};
 use crate::feed::model::{Advisory, Affected, Exploitation, FixState, Restart, Score, Severity, Source, Target, Versions, Windows};
-use crate::feed::supersede::Closure;
 use crate::version::ecosystem::{Numbering, Products};
 
 /// References that are kept of an update: each of its CVEs has some.
@@ -20,6 +21,9 @@ pub(super) struct Kbs(BTreeMap<Box<str>, Kb>);
 
 /// One product, and under which condition it lacks the update.
 type Cell = (Target, Versions, Numbering, FixState, Box<str>, Box<str>);
+
+/// What is said of a cell: CVEs, and the vendor's reasons.
+type Said = (BTreeSet<Box<str>>, BTreeSet<Box<str>>);
 
 struct Kb {
     source: Source,
@@ -37,8 +41,7 @@ struct Kb {
     references: BTreeSet<Box<str>>,
     exploitation: Exploitation,
     restart: Option<Restart>,
-    /// With the CVEs and the vendor's reasons.
-    cells: BTreeMap<Cell, (BTreeSet<Box<str>>, BTreeSet<Box<str>>)>,
+    cells: BTreeMap<Cell, Said>,
 }
 
 impl Kb {
@@ -70,7 +73,10 @@ impl Kb {
         let title = advisory.title.to_lowercase();
         if title.contains("servicing stack") {
             self.kind = self.kind.max(Kind::ServicingStack);
-        } else if advisory.id.eq_ignore_ascii_case(id) && title.contains("service pack") && self.kind == Kind::Update {
+        } else if self.kind == Kind::Update
+            // `SP7X64SP1` is what WES-NG calls the service pack that KB976932 is.
+            && (advisory.id.starts_with("SP") || advisory.id.eq_ignore_ascii_case(id) && title.contains("service pack"))
+        {
             self.kind = Kind::ServicePack;
         }
         let own = advisory.id.starts_with("CVE-").then(|| advisory.id.clone());
@@ -88,7 +94,7 @@ impl Kb {
         }
     }
 
-    fn definition(mut self, id: &str, superseded_by: Vec<Box<str>>) -> Definition {
+    fn definition(mut self, id: &str, replaced: Vec<(Box<str>, Where)>) -> Definition {
         let title = self.title();
         let summary = match self.advisories.first_key_value() {
             Some((_, (_, summary))) if self.advisories.len() == 1 => cut(summary),
@@ -99,18 +105,18 @@ impl Kb {
         self.exploitation.exploits.dedup();
         let cves: Vec<Box<str>> = self.cves.iter().cloned().collect();
         // Products of which the same is said, together.
-        let mut groups: BTreeMap<(Cell, BTreeSet<Box<str>>, BTreeSet<Box<str>>), BTreeSet<_>> = BTreeMap::new();
+        let mut groups: BTreeMap<(Cell, Said), BTreeSet<_>> = BTreeMap::new();
         for ((mut target, versions, numbering, state, fixed, build), (mut about, reasons)) in self.cells {
             let products = match &mut target {
                 Target::Windows(windows) => std::mem::take(&mut windows.products),
                 Target::Package(_) | Target::Product(_) => Vec::new(),
             };
-            if about.len() == cves.len() {
+            if cves.iter().all(|cve| about.contains(cve)) {
                 about.clear();
             }
-            groups.entry(((target, versions, numbering, state, fixed, build), about, reasons)).or_default().extend(products);
+            groups.entry(((target, versions, numbering, state, fixed, build), (about, reasons))).or_default().extend(products);
         }
-        let entries = groups.into_iter().map(|((cell, about, reasons), products)| {
+        let entries = groups.into_iter().map(|((cell, (about, reasons)), products)| {
             let (mut target, versions, numbering, state, fixed, build) = cell;
             if let Target::Windows(windows) = &mut target {
                 windows.products = products.into_iter().collect();
@@ -145,7 +151,8 @@ impl Kb {
             references: self.references.into_iter().take(REFERENCES).collect(),
             exploitation: self.exploitation,
             restart: self.restart,
-            superseded_by,
+            superseded_by: replaced.iter().map(|(id, _)| id.clone()).collect(),
+            superseded_on: replaced.into_iter().filter_map(|(id, on)| Some((id, on?))).collect(),
             entries,
         }
     }
@@ -191,6 +198,8 @@ impl Kbs {
                 let about: Vec<Box<str>> =
                     if affected.about.is_empty() { advisory.cves().map(Into::into).collect() } else { affected.about.clone() };
                 kb.cves.extend(about.iter().cloned());
+                // `ADV180002` is about none of the CVEs that others say of the update.
+                let about = if about.is_empty() { vec![advisory.id.clone()] } else { about };
                 let mut versions = affected.versions.clone();
                 let numbering = ordered(&affected.target, &mut versions, products);
                 for target in singly(&affected.target) {
@@ -206,12 +215,12 @@ impl Kbs {
     }
 
     /// Sorted by id.
-    pub(super) fn definitions(self, closure: &Closure) -> Vec<Definition> {
+    pub(super) fn definitions(self, replaced: &Replaced) -> Vec<Definition> {
         let known: BTreeSet<Box<str>> = self.0.keys().cloned().collect();
         let superseding = |id: &str| {
-            let above = closure.superseding(&id.to_lowercase());
-            let mut above: Vec<Box<str>> =
-                above.iter().map(|a| Box::from(a.to_uppercase())).filter(|a| known.contains(a) && **a != *id).collect();
+            let above = replaced.get(&*id.to_lowercase()).into_iter().flatten();
+            let named = above.map(|(newer, on)| (Box::<str>::from(newer.to_uppercase()), on.clone()));
+            let mut above: Vec<(Box<str>, Where)> = named.filter(|(newer, _)| known.contains(newer) && **newer != *id).collect();
             above.sort();
             above
         };
@@ -225,12 +234,39 @@ impl Kbs {
     }
 }
 
+/// A product that has a fix has it, though another line of the vendor's table says nothing of one; and an update with a number is told before anything else.
+pub(super) fn leave_to_updates(named: &[Affected], rest: &mut Vec<Affected>) {
+    fn products<'a>(entries: impl Iterator<Item = &'a Affected>) -> BTreeSet<Arc<str>> {
+        let fixed = entries.filter(|e| e.state == FixState::Fixed);
+        let of = |entry: &Affected| match &entry.target {
+            Target::Windows(windows) => windows.products.clone(),
+            Target::Package(_) | Target::Product(_) => Vec::new(),
+        };
+        fixed.flat_map(of).collect()
+    }
+    let updated = products(named.iter());
+    let fixed = products(named.iter().chain(&*rest));
+    rest.retain_mut(|entry| {
+        let known = match entry.state {
+            FixState::NoFix => &fixed,
+            FixState::Fixed if entry.fixes.iter().all(|f| f.build.is_empty() && f.version.is_empty()) => &updated,
+            FixState::Fixed | FixState::WillNotFix | FixState::NotAffected | FixState::UnderInvestigation => return true,
+        };
+        match &mut entry.target {
+            Target::Windows(windows) => {
+                windows.products.retain(|p| !known.contains(p));
+                !windows.products.is_empty()
+            }
+            Target::Package(_) | Target::Product(_) => true,
+        }
+    });
+}
+
 /// A target for each of its products.
 fn singly(target: &Target) -> Vec<Target> {
     match target {
         Target::Windows(windows) => {
-            let one =
-                |p: &std::sync::Arc<str>| Target::Windows(Windows { products: vec![p.clone()], component: windows.component.clone() });
+            let one = |p: &Arc<str>| Target::Windows(Windows { products: vec![p.clone()], component: windows.component.clone() });
             windows.products.iter().map(one).collect()
         }
         Target::Package(_) | Target::Product(_) => vec![target.clone()],

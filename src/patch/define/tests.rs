@@ -37,7 +37,8 @@ fn an_update_gathers_all_that_name_it() {
     second.affected[0].severity = Severity::of("Critical");
     second.exploitation.exploited = Some(true);
     // Of product B only one of the two is said.
-    let mut open = Affected::new(second.affected[0].target.clone(), Versions::all(None), FixState::NoFix);
+    let products = Windows { products: vec!["C".into(), "A".into()], component: "".into() };
+    let mut open = Affected::new(Target::Windows(products), Versions::all(None), FixState::NoFix);
     open.reason = "no update yet".into();
     second.affected.push(open);
     let pack = update("SP81X86", &["A"], "sp81x86", &[]);
@@ -52,6 +53,8 @@ fn an_update_gathers_all_that_name_it() {
     assert_eq!((ids(&defined), defined.withdrawn), (vec!["CVE-2024-2", "KB5000001", "KB5000002", "KB5000009", "SP81X86"], 1));
     let [cve, old, kb, stack, pack] = &defined.definitions[..] else { panic!() };
     assert_eq!((cve.kind, cve.entries.len(), cve.entries[0].state), (Kind::Vulnerability, 1, FixState::NoFix));
+    let Target::Windows(without) = &cve.entries[0].target else { panic!() };
+    assert_eq!(without.products, ["C".into()], "A has an update, whatever another line says");
     assert_eq!((old.kind, stack.kind, pack.kind), (Kind::Update, Kind::ServicingStack, Kind::ServicePack));
     assert_eq!((old.advisories.len(), &*old.title, &old.superseded_by[..]), (0, "An old one", &["KB5000002".into()][..]));
     assert_eq!(kb.cves, ["CVE-2024-1".into(), "CVE-2024-2".into()]);
@@ -69,6 +72,33 @@ fn an_update_gathers_all_that_name_it() {
     assert_eq!(said, [(vec!["A".to_owned()], 0), (vec!["B".to_owned()], 1)], "A has both CVEs, B one of them");
     advisories.reverse();
     assert_eq!(settle(advisories).definitions, defined.definitions);
+}
+
+#[test]
+fn what_replaces_an_update_differs_by_system() {
+    let (ten, eleven) = ("Windows 10 Version 22H2 for x64-based Systems", "Windows 11 Version 23H2 for x64-based Systems");
+    let on_ten = format!("Internet Explorer 11 on {ten}");
+    let defined = settle(vec![
+        update("CVE-1", &[&on_ten, eleven], "kb5000001", &[]),
+        update("CVE-2", &[ten, eleven], "kb5000002", &["kb5000001"]),
+        // On one of both systems only, and what is replaced by way of it.
+        update("CVE-3", &[ten], "kb5000003", &["kb5000002"]),
+        update("CVE-4", &[eleven], "kb5000003", &[]),
+    ]);
+    let [first, second, third] = &defined.definitions[..] else { panic!() };
+    assert_eq!(first.superseded_by, ["KB5000002".into(), "KB5000003".into()]);
+    assert_eq!(first.superseded_on, [("KB5000003".into(), vec![ten.into()])]);
+    assert_eq!((second.superseded_by.len(), second.superseded_on.len(), third.superseded_by.len()), (1, 1, 0));
+    for (id, system, replaced) in [
+        ("KB5000002", Some(eleven), true),
+        ("KB5000002", Some("Windows Server 2022"), true),
+        ("KB5000003", Some(ten), true),
+        ("KB5000003", Some(eleven), false),
+        ("KB5000003", None, true),
+        ("KB5000004", None, false),
+    ] {
+        assert_eq!(first.is_replaced_by(id, system), replaced, "{id} {system:?}");
+    }
 }
 
 #[test]

@@ -333,11 +333,22 @@ impl Shard {
 
     /// How many endpoints a patch has in each state. Endpoints whose rows say nothing of it (not applicable, or installed) are not counted, and not looked at.
     pub fn patch_counts(&self, patch: PatchId) -> BTreeMap<State, u32> {
-        let tally = Tally::new(self, vec![patch]);
+        self.patch_counts_of(&[patch]).into_iter().next().unwrap_or_default()
+    }
+
+    /// The same of several patches, with one look at the fleet.
+    pub fn patch_counts_of(&self, patches: &[PatchId]) -> Vec<BTreeMap<State, u32>> {
+        let mut sorted = patches.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let tally = Tally::new(self, sorted.clone());
         let mut counts = tally.empty();
         self.fleet.iter().for_each(|(at, endpoint)| tally.take(at, endpoint, &mut counts));
-        let counted = tally.add_images(counts).into_iter().next().unwrap_or_default();
-        State::ALL.into_iter().zip(counted).filter(|(state, n)| *n > 0 && *state != State::NotApplicable).collect()
+        let counted = tally.add_images(counts);
+        let named =
+            |counted: &Counted| State::ALL.into_iter().zip(*counted).filter(|(s, n)| *n > 0 && *s != State::NotApplicable).collect();
+        let of = |patch: &PatchId| sorted.binary_search(patch).ok().and_then(|at| counted.get(at)).map(named).unwrap_or_default();
+        patches.iter().map(of).collect()
     }
 
     /// The endpoints after an id at which a patch is noted, in the order of ids, with its state; `""` begins with the first. Where it is not checked is among them.
