@@ -36,7 +36,7 @@ impl Copied {
         let copy = |table: TableId| shard.fleet.rows_in(held, table).into_iter().map(move |row| (table, shard.rows().bytes(row).to_vec()));
         let groups = groups_of(shard, endpoint);
         let here = |scope: &Scope| match scope {
-            Scope::Endpoint(id) => *id == endpoint.id,
+            Scope::Endpoint(id) => **id == *endpoint.id,
             Scope::Group(name) => groups.contains(name),
             Scope::Everywhere => true,
         };
@@ -46,7 +46,7 @@ impl Copied {
             rows: tables().flat_map(copy).collect(),
             limits: shard.limits().clone(),
             host: Host {
-                endpoint: endpoint.id.clone(),
+                endpoint: endpoint.id.to_string(),
                 value: endpoint.labels.get("value").cloned(),
                 collected: tables().filter(|t| held.tables.collected.contains(t)).collect::<BTreeSet<_>>(),
                 rows: Vec::new(),

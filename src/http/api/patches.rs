@@ -113,7 +113,7 @@ fn chunk(shard: &Shard, wanted: &Wanted, after: &str, tallies: &mut BTreeMap<Pat
         if looked_at == CHUNK {
             return last;
         }
-        last = Some(endpoint.id.clone());
+        last = Some(endpoint.id.to_string());
         let Some(held) = &endpoint.held else { continue };
         let groups = groups_of(shard, endpoint);
         if !wanted.within.is_subset(&groups) {
@@ -236,7 +236,7 @@ fn of_patch(shard: &Shard, patch: PatchId, wanted: &[State], limit: usize, curso
             break;
         }
         let Some(endpoint) = shard.fleet.get(at) else { continue };
-        last = Some(endpoint.id.clone());
+        last = Some(endpoint.id.to_string());
         if wanted.contains(&state) {
             let received_at = endpoint.held.as_ref().map(|h| time(h.received_ms));
             items.push(json!({"id": endpoint.id, "hostname": endpoint.hostname, "state": state, "received_at": received_at}));
