@@ -228,7 +228,8 @@ mod tests {
             let mut rows: Vec<RowId> = kind(below(4)).collect();
             for _ in 0..6 {
                 let at = below(2000) as usize;
-                rows[at % rows.len()] = 3000 + below(9000);
+                let at = at % rows.len();
+                rows[at] = 3000 + below(9000);
             }
             rows.sort_unstable();
             rows.dedup();

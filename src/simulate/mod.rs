@@ -9,7 +9,7 @@ mod packages;
 mod profile;
 mod settings;
 
-pub use host::{Past, drift, install, machine, remove, set_source_version};
+pub use host::{Past, drift, install, machine, remove, set_source_version, upgrade};
 
 /// SplitMix64: small, and the same everywhere.
 #[derive(Clone, Debug)]
