@@ -16,8 +16,9 @@ const REMEMBERED: usize = 64;
 const ALIKE_LEAST: usize = 8;
 const ALIKE_MOST: usize = 48;
 const IMAGES_FOR_ONE_MORE: usize = 64;
-/// Deviations that an endpoint must be rid of by it. Fewer do if the image that it has is needed no more.
+/// Deviations that an endpoint must be rid of by it. Fewer do if most leave the image that they have, and any if it is needed no more then.
 const GAIN: usize = 32;
+const GAIN_OF_MOST: usize = 6;
 const GAIN_IN_PLACE: usize = 2;
 
 /// Who joined an image lately.
@@ -79,7 +80,8 @@ impl Fleet {
         alike.sort_unstable();
         alike.dedup();
         let image = self.images.get(held.image)?;
-        let all = usize::try_from(image.endpoints).is_ok_and(|n| n == alike.len());
+        let endpoints = usize::try_from(image.endpoints).unwrap_or(usize::MAX);
+        let (all, most_of) = (endpoints == alike.len(), alike.len() * 4 >= endpoints.saturating_mul(3));
         let wanted = if all { ALIKE_LEAST } else { (self.images.len() / IMAGES_FOR_ONE_MORE).clamp(ALIKE_LEAST, ALIKE_MOST) };
         if alike.len() < wanted {
             return None;
@@ -89,7 +91,12 @@ impl Fleet {
             more_than(alike.len() / 2, all.copied().collect())
         };
         let (plus, minus) = (most(|h| &h.plus), most(|h| &h.minus));
-        if plus.len() + minus.len() < if all { GAIN_IN_PLACE } else { GAIN } {
+        let gain = match (all, most_of) {
+            (true, _) => GAIN_IN_PLACE,
+            (false, true) => GAIN_OF_MOST,
+            (false, false) => GAIN,
+        };
+        if plus.len() + minus.len() < gain {
             return None;
         }
         let order = with(&image.order, plus, &minus, &self.rows);
@@ -242,7 +249,15 @@ mod tests {
         }
         assert_counted(&fleet, ROWS);
         let deviations: usize = fleet.iter().filter_map(|(_, e)| e.held.as_ref()).map(|h| h.plus.len() + h.minus.len()).sum();
-        assert!(deviations < 600 * 20, "{} each, of 12", deviations / 600);
+        let shape: Vec<(u32, usize)> = fleet
+            .images
+            .iter()
+            .map(|(id, i)| {
+                let here = fleet.iter().filter_map(|(_, e)| e.held.as_ref()).filter(|h| h.image == id);
+                (i.endpoints, here.map(|h| h.plus.len() + h.minus.len()).sum())
+            })
+            .collect();
+        assert!(deviations < 600 * 16, "{} each, of 12: {shape:?}", deviations / 600);
         assert!(fleet.images.len() <= 10, "{} images", fleet.images.len());
     }
 

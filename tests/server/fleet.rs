@@ -38,7 +38,8 @@ async fn a_built_fleet_is_served_and_sends_on() {
     assert!(server.get("/v1/endpoints?limit=5").await["items"].as_array().unwrap().iter().all(|e| e["labels"]["role"].is_string()));
 
     std::fs::write(home.path("secret"), &server.secret).unwrap();
-    let load = ["simulate", "--server", &server.url, "--keys", "keys", "--enroll-secret-file", "secret", "--output", "json", "--rate", "60"];
+    let load =
+        ["simulate", "--server", &server.url, "--keys", "keys", "--enroll-secret-file", "secret", "--output", "json", "--rate", "60"];
     let more = ["--duration", "3s", "--changed", "0.5", "--delta", "0.5", "--outage", "1s:1s", "--connections", "4", "--ahead", "16"];
     let mut kind = KIND;
     kind[1] = "30";
@@ -46,7 +47,11 @@ async fn a_built_fleet_is_served_and_sends_on() {
     let accepted = |what: &str| report["accepted"][what].as_u64().unwrap_or(0);
     assert_eq!(accepted("first"), 6, "those that were not built: {report}");
     assert!(accepted("changed") > 20 && accepted("unchanged") > 20, "{report}");
-    assert_eq!((&report["lost"], &report["unanswered"], &report["resent_whole"]), (&serde_json::json!({}), &0.into(), &0.into()), "{report}");
+    assert_eq!(
+        (&report["lost"], &report["unanswered"], &report["resent_whole"]),
+        (&serde_json::json!({}), &0.into(), &0.into()),
+        "{report}"
+    );
     assert_eq!(report["latency"]["count"], report["sent"]);
     assert!(report["herd"]["count"].as_u64().unwrap() > 10 && !report["interrupted"].as_bool().unwrap(), "{report}");
     assert_eq!(std::fs::read_to_string(home.path("keys")).unwrap().lines().count(), 30);
@@ -59,8 +64,11 @@ async fn what_a_busy_server_refuses_comes_again_or_is_said_to_be_lost() {
     let home = Home::new("[limits]\nuploads_in_flight = 1\n");
     let server = home.start().await;
     std::fs::write(home.path("secret"), &server.secret).unwrap();
-    let arguments = ["simulate", "--server", &server.url, "--enroll-secret-file", "secret", "--output", "json", "--rate", "200", "--duration", "1s"];
-    let report = json(&muster(&home, &[&arguments[..], &["--connections", "32", "--attempts", "2", "--encoding", "identity"], &KIND].concat()).await);
+    let arguments =
+        ["simulate", "--server", &server.url, "--enroll-secret-file", "secret", "--output", "json", "--rate", "200", "--duration", "1s"];
+    let report = json(
+        &muster(&home, &[&arguments[..], &["--connections", "32", "--attempts", "2", "--encoding", "identity"], &KIND].concat()).await,
+    );
     let number = |value: &Value| value.as_u64().unwrap_or(0);
     assert!(number(&report["errors"]["503 busy"]) > 0, "{report}");
     let accepted: u64 = report["accepted"].as_object().unwrap().values().map(number).sum();
