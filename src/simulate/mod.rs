@@ -5,6 +5,7 @@
 pub mod document;
 pub mod fleet;
 pub mod host;
+mod known;
 mod packages;
 mod profile;
 mod settings;
