@@ -6,6 +6,7 @@ mod agent;
 mod demo;
 mod eval;
 mod feed;
+mod fleet;
 pub(crate) mod output;
 mod packs;
 mod rules;
@@ -37,6 +38,7 @@ enum Command {
     Rules(rules::Args),
     Eval(eval::Args),
     Feed(feed::Args),
+    Fleet(fleet::Args),
     Scan(scan::Args),
 }
 
@@ -79,6 +81,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Rules(args) => rules::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Feed(args) => feed::run(args),
+        Command::Fleet(args) => fleet::run(args),
         Command::Scan(args) => scan::run(args),
     }
 }
