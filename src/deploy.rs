@@ -92,11 +92,38 @@ pub struct Action {
     /// At least this version, in the order of the scheme.
     pub minimum: Option<String>,
     pub scheme: Option<crate::version::Scheme>,
+    /// A patch in the place of a package, whose name is empty then.
+    #[serde(default)]
+    pub patch: Option<PatchAction>,
+}
+
+/// What a patch comes to at one endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PatchAction {
+    pub id: String,
+    /// Installed packages to upgrade.
+    pub packages: Vec<PatchPackage>,
+    /// Windows updates to install.
+    pub kbs: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PatchPackage {
+    pub name: String,
+    /// At least this version has the fix: of the package, or of the source package that the vendor names.
+    pub minimum: Option<String>,
+    pub scheme: Option<crate::version::Scheme>,
+}
+
+impl Action {
+    pub fn of_patch(patch: PatchAction) -> Action {
+        Action { package: String::new(), state: FixState::Installed, minimum: None, scheme: None, patch: Some(patch) }
+    }
 }
 
 impl From<&Fix> for Action {
     fn from(fix: &Fix) -> Action {
-        Action { package: fix.package.clone(), state: fix.state, minimum: None, scheme: None }
+        Action { package: fix.package.clone(), state: fix.state, minimum: None, scheme: None, patch: None }
     }
 }
 
@@ -179,7 +206,7 @@ mod tests {
             id: "t1".into(),
             item: "package:chrony".into(),
             baselines: vec!["base".into()],
-            action: Action { package: "chrony".into(), state: FixState::Installed, minimum: None, scheme: None },
+            action: Action { package: "chrony".into(), state: FixState::Installed, minimum: None, scheme: None, patch: None },
             state: TaskState::Queued,
             blocked: None,
             attempts: 0,

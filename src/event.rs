@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Every type of event, with what it says. docs/API.md lists the fields of `data`.
-pub const TYPES: [(&str, &str); 14] = [
+pub const TYPES: [(&str, &str); 23] = [
     ("endpoint.enrolled", "an endpoint was enrolled"),
     ("endpoint.first_scan", "an endpoint's first scan was judged: counts, and what fails from the start"),
     ("endpoint.removed", "an endpoint was removed; what was open at it is resolved"),
@@ -20,6 +20,15 @@ pub const TYPES: [(&str, &str); 14] = [
     ("task.confirmed", "a scan showed that a task is done"),
     ("task.reopened", "a scan showed that a reported task is not done"),
     ("task.withdrawn", "a task is no longer required"),
+    ("patches.changed", "patches of an endpoint turned: which are missing now, which were installed, for history"),
+    ("patch.published", "a critical or exploited patch is new, or became so: how many endpoints miss it"),
+    ("patch.resolved", "such a patch is missing nowhere any more, was withdrawn or changed"),
+    ("feed.updated", "a feed has new, changed or withdrawn patches"),
+    ("feed.failed", "a feed could not be taken; what was there stays"),
+    ("exemption.created", "somebody decided that patches are not installed at endpoints"),
+    ("exemption.ended", "somebody ended that"),
+    ("exemption.expired", "its time is over"),
+    ("list.changed", "a list of patches has a new version"),
 ];
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

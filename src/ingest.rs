@@ -13,6 +13,8 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use crate::compute::{Panicked, compute};
 use crate::fleet::EndpointId;
 use crate::fleet::image::Follower;
+use crate::fleet::rows::Said;
+use crate::fleet::sums::tells_of_patches;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::scan::inflate::{Encoding, InflateError, inflate};
@@ -249,16 +251,20 @@ pub fn prepare(shard: &Shard, endpoint: &str, document: &[u8], body: BodyHash) -
     let decoded = native::decode(document, shard.limits(), &mut follower)?;
     let whole = decoded.header.base.is_none();
     let way = follower.finish(|table| whole || decoded.tables.iter().any(|t| t.table == table));
-    let ask = |new: NewRow| PreparedRow { canonical: new.row.canonical(), hits: shard.pack.ask(&new.row).into(), new };
+    let ask = |new: NewRow| {
+        let notes = if tells_of_patches(new.row.table) { shard.catalog.ask(&new.row) } else { Box::default() };
+        let said = Said { hits: shard.pack.ask(&new.row).into(), notes };
+        PreparedRow { canonical: new.row.canonical(), said, new }
+    };
     let new = decoded.new.into_iter().map(ask).collect();
-    let (epoch, pack) = (fleet.rows.epoch(), shard.pack.digest().to_owned());
-    Ok(Prepared { header: decoded.header, tables: decoded.tables, rows: decoded.rows, new, way, epoch, pack, body })
+    let (epoch, pack, catalog) = (fleet.rows.epoch(), shard.pack.digest().to_owned(), shard.catalog_digest().to_owned());
+    Ok(Prepared { header: decoded.header, tables: decoded.tables, rows: decoded.rows, new, way, epoch, pack, catalog, body })
 }
 
 /// INVARIANT: what computes in parallel while the state is locked does so on threads of its own. Those of the common pool wait for the
 /// lock when they prepare uploads, and would wait for ever.
 fn apply(shard: &mut Shard, inputs: Vec<Input>, now_ms: i64) -> crate::shard::Applied {
-    if !inputs.iter().any(|i| matches!(i, Input::Swap { .. })) {
+    if !inputs.iter().any(|i| shard.computes_in_parallel(i)) {
         return shard.apply(inputs, now_ms);
     }
     match rayon::ThreadPoolBuilder::new().thread_name(|n| format!("swap-{n}")).build() {
@@ -453,7 +459,7 @@ mod tests {
     fn a_scan_that_shows_nothing_new_still_answers_a_reported_task() {
         let mut shard = enrolled();
         let requirement = Requirement { package: "chrony".into(), minimum: None };
-        let baseline = Baseline { name: "b".into(), group: None, packages: vec![requirement], rules: vec![] };
+        let baseline = Baseline { name: "b".into(), group: None, packages: vec![requirement], ..Baseline::default() };
         let policy = Policy { baselines: vec![baseline], ..Policy::default() };
         let pack = Arc::new(Pack::from_bytes(compile(&[], &policy.requirements())).expect("pack"));
         shard.apply(vec![Input::Swap { pack, policy: Box::new(policy) }], 2);

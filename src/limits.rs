@@ -74,6 +74,12 @@ pub struct Limits {
     pub feed_rows: usize,
     /// Problems of one feed that are kept; further ones are counted.
     pub feed_problems: usize,
+    /// Lists of patches, the versions of one counted once.
+    pub patch_lists: usize,
+    /// Patches of one list, and patterns of one exemption.
+    pub patch_list_entries: usize,
+    /// Exemptions (Do Not Patch), those that are over and still remembered among them.
+    pub exemptions: usize,
     /// Pairs of patch and superseding patch, direct and indirect.
     pub supersedence: usize,
 }
@@ -115,6 +121,9 @@ impl Default for Limits {
             feed_affected: 500_000,
             feed_rows: 5_000_000,
             feed_problems: 10_000,
+            patch_lists: 1_000,
+            patch_list_entries: 20_000,
+            exemptions: 10_000,
             supersedence: 10_000_000,
         }
     }

@@ -60,6 +60,13 @@ metrics! {
     verdicts: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_verdicts", "Verdicts over all endpoints and rules."), &["severity", "verdict"]);
     drift: IntCounterVec = IntCounterVec::new(Opts::new("muster_drift_total", "Episodes by what happened to them since the start."), &["change"]);
     tasks: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_tasks", "Deployment tasks."), &["state"]);
+    patches: IntGauge = IntGauge::new("muster_patches", "Patches of the present catalog.");
+    patches_missing: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_patches_missing", "Missing patches over all endpoints."), &["severity"]);
+    patch_states: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_patch_states", "Patches over all endpoints, by how they stand."), &["state"]);
+    missing_exploited: IntGauge = IntGauge::new("muster_endpoints_missing_exploited", "Endpoints that miss a patch for something that is exploited.");
+    patches_not_collected: IntGauge = IntGauge::new("muster_endpoints_patches_not_collected", "Endpoints whose scans lack what decides how patches stand.");
+    patch_alerts: IntGauge = IntGauge::new("muster_patch_alerts", "Published patches that some endpoint misses.");
+    exemptions: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_exemptions", "Decisions that patches are not installed."), &["state"]);
     outbox: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_outbox_pending", "Events that wait for a sink, and those that were given up."), &["sink", "state"]);
     outbox_age: GaugeVec = GaugeVec::new(Opts::new("muster_outbox_oldest_age_seconds", "Age of the oldest event that waits for a sink."), &["sink"]);
     outbox_dropped: IntCounter = IntCounter::new("muster_outbox_dropped_total", "Events not put into the full outbox (limits.outbox); history has them.");
@@ -86,6 +93,9 @@ impl Metrics {
                 self.verdicts.with_label_values(&[severity.name(), verdict.name()]);
             }
         }
+        crate::feed::model::Level::ALL.iter().for_each(|l| drop(self.patches_missing.with_label_values(&[l.name()])));
+        crate::shard::PatchTotals::STATES.iter().for_each(|s| drop(self.patch_states.with_label_values(&[s.name()])));
+        ["active", "expired"].iter().for_each(|s| drop(self.exemptions.with_label_values(&[s])));
         for state in ["held", "silent"] {
             self.endpoints.with_label_values(&[state]);
         }

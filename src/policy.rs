@@ -27,7 +27,7 @@ impl Group {
 }
 
 /// What every endpoint of a group must have.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Baseline {
     pub name: String,
     /// `None`: all endpoints.
@@ -35,6 +35,10 @@ pub struct Baseline {
     pub packages: Vec<Requirement>,
     /// Rules with a fix that a task can carry out.
     pub rules: Vec<String>,
+    /// Patches by id.
+    pub patches: Vec<String>,
+    /// Lists of patches by name; what is on them at the time is required.
+    pub lists: Vec<String>,
 }
 
 /// A sink and what it wants to hear.
@@ -96,6 +100,15 @@ impl Policy {
         blake3::hash(format!("{} {self:?}", env!("CARGO_PKG_VERSION")).as_bytes()).to_hex().to_string()
     }
 
+    /// Whether a group of this name holds an endpoint.
+    pub fn group_holds(&self, name: &str, endpoint: &Endpoint) -> bool {
+        self.groups.iter().any(|g| g.name == name && g.holds(endpoint))
+    }
+
+    pub fn is_about(&self, baseline: &Baseline, endpoint: &Endpoint) -> bool {
+        baseline.group.as_deref().is_none_or(|name| self.group_holds(name, endpoint))
+    }
+
     /// The package requirements of all baselines, for the compiler.
     pub fn requirements(&self) -> Vec<Requirement> {
         self.baselines.iter().flat_map(|b| b.packages.iter().cloned()).collect()
@@ -133,7 +146,7 @@ impl Policy {
         let by_package = |r: &Requirement| {
             let id = r.rule_id();
             let (scheme, minimum) = r.minimum.clone().unzip();
-            let action = Action { package: r.package.clone(), state: FixState::Installed, minimum, scheme };
+            let action = Action { package: r.package.clone(), state: FixState::Installed, minimum, scheme, patch: None };
             Some(Item { rule: pack.find(&id)?, id, action })
         };
         let items = self
@@ -151,7 +164,7 @@ impl Resolved {
     pub fn required(&self, endpoint: &Endpoint) -> BTreeMap<&str, (&Item, Vec<String>)> {
         let mut out: BTreeMap<&str, (&Item, Vec<String>)> = BTreeMap::new();
         for (baseline, items) in self.policy.baselines.iter().zip(&self.items) {
-            if !self.is_in(endpoint, baseline.group.as_deref()) {
+            if !self.policy.is_about(baseline, endpoint) {
                 continue;
             }
             for item in items {
@@ -159,9 +172,5 @@ impl Resolved {
             }
         }
         out
-    }
-
-    fn is_in(&self, endpoint: &Endpoint, group: Option<&str>) -> bool {
-        group.is_none_or(|name| self.policy.groups.iter().any(|g| g.name == name && g.holds(endpoint)))
     }
 }

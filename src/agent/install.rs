@@ -14,7 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::deploy::Action;
+use crate::deploy::{Action, PatchAction};
 use crate::rule::FixState;
 
 /// A package manager may wait for locks and slow mirrors; longer than this it hangs.
@@ -43,6 +43,12 @@ pub enum InstallError {
     Name(String),
     #[error("there is no package manager that the agent knows (apt-get, dnf, yum, zypper, apk)")]
     NoManager,
+    #[error(
+        "the agent cannot install Windows updates ({0}): let Windows Update do it, or another tool; the next scan shows when it is done"
+    )]
+    WindowsUpdate(String),
+    #[error("no installed package lacks `{0}` as far as the server can tell: nothing here would bring it")]
+    NothingToUpgrade(String),
 }
 
 /// One command, run without a shell.
@@ -105,6 +111,9 @@ impl Manager {
 
     /// The commands for an action. A minimum version is not in them: the latest candidate is installed, and the next scan decides.
     pub fn plan(self, action: &Action) -> Result<Plan, InstallError> {
+        if let Some(patch) = &action.patch {
+            return self.plan_patch(patch);
+        }
         let name = checked(&action.package)?;
         let installs = action.state == FixState::Installed;
         // No `--` for dnf: dnf 5 refuses it (rpm-software-management/dnf5#700). A name never begins with `-`.
@@ -120,20 +129,49 @@ impl Manager {
             (Manager::Apk, false) => &["del", "--"],
         };
         let mut command = self.command(words);
+        self.name(&mut command, std::iter::once(name));
+        Ok(Plan { refresh: self.refresh().filter(|_| installs), command })
+    }
+
+    /// The commands for a patch: installed packages are upgraded, and none is installed that was not there.
+    fn plan_patch(self, patch: &PatchAction) -> Result<Plan, InstallError> {
+        if patch.packages.is_empty() {
+            return Err(match patch.kbs.as_slice() {
+                [] => InstallError::NothingToUpgrade(patch.id.chars().take(NAME_MAX).collect()),
+                kbs => InstallError::WindowsUpdate(kbs.join(", ").chars().take(NAME_MAX).collect()),
+            });
+        }
+        let names: Vec<&str> = patch.packages.iter().map(|p| checked(&p.name)).collect::<Result<_, _>>()?;
+        let words: &[&str] = match self {
+            Manager::Apt => &["install", "-y", "--only-upgrade", "--no-install-recommends"],
+            Manager::Dnf => &["upgrade", "-y", "--setopt=install_weak_deps=False"],
+            Manager::Yum => &["update", "-y"],
+            Manager::Zypper => &["--non-interactive", "update", "--no-recommends", "--"],
+            Manager::Apk => &["add", "--upgrade", "--"],
+        };
+        let mut command = self.command(words);
+        self.name(&mut command, names.into_iter());
+        Ok(Plan { refresh: self.refresh(), command })
+    }
+
+    /// Ends a command with the names of packages.
+    fn name<'n>(self, command: &mut CommandLine, names: impl Iterator<Item = &'n str>) {
         if self == Manager::Apt {
             // Somebody else's run is waited for, and files that the administrator changed stay.
             let options = ["DPkg::Lock::Timeout=300", "Dpkg::Options::=--force-confdef", "Dpkg::Options::=--force-confold"];
             options.iter().for_each(|option| command.args.extend(["-o".to_owned(), (*option).to_owned()]));
             command.args.push("--".to_owned());
         }
-        command.args.push(if self == Manager::Apt { exactly(name) } else { name.to_owned() });
-        // The others refresh what they know when it is old.
-        let refresh = match self {
-            Manager::Apt if installs => Some(self.command(&["update", "-q"])),
-            Manager::Apk if installs => Some(self.command(&["update"])),
-            _ => None,
-        };
-        Ok(Plan { refresh, command })
+        command.args.extend(names.map(|name| if self == Manager::Apt { exactly(name) } else { name.to_owned() }));
+    }
+
+    /// What tells the manager what there is. The others do so by themselves when what they know is old.
+    fn refresh(self) -> Option<CommandLine> {
+        match self {
+            Manager::Apt => Some(self.command(&["update", "-q"])),
+            Manager::Apk => Some(self.command(&["update"])),
+            Manager::Dnf | Manager::Yum | Manager::Zypper => None,
+        }
     }
 
     fn command(self, words: &[&str]) -> CommandLine {
@@ -289,7 +327,7 @@ mod tests {
     use super::*;
 
     fn action(package: &str, state: FixState) -> Action {
-        Action { package: package.to_owned(), state, minimum: Some("1".to_owned()), scheme: None }
+        Action { package: package.to_owned(), state, minimum: Some("1".to_owned()), scheme: None, patch: None }
     }
 
     #[test]
@@ -319,6 +357,35 @@ mod tests {
         assert_eq!(exactly("python3.11:amd64"), "^python3\\.11$:amd64");
         let refresh = Manager::Apt.plan(&action("a", FixState::Installed)).unwrap().refresh.unwrap();
         assert_eq!(refresh.to_string(), "DEBIAN_FRONTEND=noninteractive apt-get update -q");
+    }
+
+    fn patch(names: &[&str], kbs: &[&str]) -> Action {
+        let package = |n: &&str| crate::deploy::PatchPackage { name: (*n).to_owned(), minimum: Some("2".to_owned()), scheme: None };
+        let kbs = kbs.iter().map(|k| (*k).to_owned()).collect();
+        Action::of_patch(PatchAction { id: "P-1".to_owned(), packages: names.iter().map(package).collect(), kbs })
+    }
+
+    #[test]
+    fn a_patch_upgrades_what_is_there() {
+        let apt = "-o DPkg::Lock::Timeout=300 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold --";
+        for (manager, line) in [
+            (
+                Manager::Apt,
+                format!("DEBIAN_FRONTEND=noninteractive apt-get install -y --only-upgrade --no-install-recommends {apt} libssl3 openssl"),
+            ),
+            (Manager::Dnf, "dnf upgrade -y --setopt=install_weak_deps=False libssl3 openssl".to_owned()),
+            (Manager::Yum, "yum update -y libssl3 openssl".to_owned()),
+            (Manager::Zypper, "zypper --non-interactive update --no-recommends -- libssl3 openssl".to_owned()),
+            (Manager::Apk, "apk add --upgrade -- libssl3 openssl".to_owned()),
+        ] {
+            let plan = manager.plan(&patch(&["libssl3", "openssl"], &[])).unwrap();
+            assert_eq!(plan.command.to_string(), line);
+            assert_eq!(plan.refresh.is_some(), matches!(manager, Manager::Apt | Manager::Apk));
+        }
+        assert!(matches!(Manager::Apt.plan(&patch(&["openssl", "-y"], &[])), Err(InstallError::Name(_))));
+        let windows = Manager::Apt.plan(&patch(&[], &["KB5031364"])).unwrap_err();
+        assert!(windows.to_string().contains("cannot install Windows updates (KB5031364)"), "{windows}");
+        assert!(matches!(Manager::Apt.plan(&patch(&[], &[])), Err(InstallError::NothingToUpgrade(id)) if id == "P-1"));
     }
 
     #[test]

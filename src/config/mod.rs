@@ -71,7 +71,7 @@ pub struct SinkConfig {
     pub url: String,
     /// `secret`, or `secret_file` with one a line: `whsec_...`; several while one is changed for the next.
     pub secrets: Vec<Secret>,
-    /// `events`: types, `drift.*` for all that begin so, `*` for all. `drift.*`, `task.*` and `endpoint.*` unless given.
+    /// `events`: types, `drift.*` for all that begin so, `*` for all. `drift.*`, `task.*`, `endpoint.*` and `patch.*` unless given.
     pub events: Vec<String>,
     /// `timeout` of one attempt (`15s`).
     pub timeout: Duration,

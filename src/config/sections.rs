@@ -128,7 +128,7 @@ fn sink(mut fields: Fields<'_>, folder: &Path, problems: &mut Problems<'_>) -> O
             problems.add(&pattern.span(), format!("no type of event is `{}`{hint}", pattern.get_ref()));
         }
     }
-    let default = || ["drift.*", "task.*", "endpoint.*"].map(str::to_owned).to_vec();
+    let default = || ["drift.*", "task.*", "endpoint.*", "patch.*"].map(str::to_owned).to_vec();
     let events = given.map_or_else(default, |g| g.into_iter().map(Spanned::into_inner).collect());
     let mut timeout = Duration::from_secs(15);
     if let Some(given) = fields.duration("timeout", problems) {
@@ -214,11 +214,14 @@ fn baseline(mut fields: Fields<'_>, groups: &[Group], problems: &mut Problems<'_
     }
     let packages: Vec<Requirement> = fields.tables("packages", problems).into_iter().filter_map(|p| requirement(p, problems)).collect();
     let rules: Vec<String> = fields.texts("rules", false, problems).unwrap_or_default().into_iter().map(Spanned::into_inner).collect();
-    if packages.is_empty() && rules.is_empty() {
-        problems.add(&fields.span.clone(), "a baseline needs `packages` or `rules`");
+    let mut names =
+        |name| -> Vec<String> { fields.texts(name, false, problems).unwrap_or_default().into_iter().map(Spanned::into_inner).collect() };
+    let (patches, lists) = (names("patches"), names("lists"));
+    if packages.is_empty() && rules.is_empty() && patches.is_empty() && lists.is_empty() {
+        problems.add(&fields.span.clone(), "a baseline needs `packages`, `rules`, `patches` or `lists`");
     }
     fields.done(problems);
-    Some(Baseline { name, group: group.map(Spanned::into_inner), packages, rules })
+    Some(Baseline { name, group: group.map(Spanned::into_inner), packages, rules, patches, lists })
 }
 
 fn requirement(mut fields: Fields<'_>, problems: &mut Problems<'_>) -> Option<Requirement> {
@@ -272,6 +275,9 @@ fn limits(mut fields: Fields<'_>, limits: &mut Limits, problems: &mut Problems<'
         outbox,
         rules,
         rule_bytes,
+        patch_lists,
+        patch_list_entries,
+        exemptions,
     );
     if let Err(why) = limits.check() {
         problems.add(&fields.span.clone(), why);

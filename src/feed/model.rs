@@ -122,6 +122,20 @@ pub enum Level {
     Critical,
 }
 
+impl Level {
+    pub const ALL: [Level; 5] = [Level::None, Level::Low, Level::Medium, Level::High, Level::Critical];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Level::None => "none",
+            Level::Low => "low",
+            Level::Medium => "medium",
+            Level::High => "high",
+            Level::Critical => "critical",
+        }
+    }
+}
+
 impl Severity {
     /// `None` for an empty text. Words that no vendor's scale has keep their text and have no level.
     pub fn of(text: &str) -> Option<Severity> {

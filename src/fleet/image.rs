@@ -10,6 +10,7 @@ use std::ops::Range;
 use super::rows::{RowId, Rows};
 use crate::pack::TermId;
 use crate::pack::predicate::Hit;
+use crate::patch::Note;
 use crate::scan::table::TableId;
 
 pub type ImageId = u32;
@@ -26,6 +27,8 @@ pub struct Image {
     tables: Vec<(TableId, Range<usize>)>,
     /// What the rows say to the terms of the present pack, by term: judging an endpoint looks at no row of its image.
     says: Box<[(Hit, RowId)]>,
+    /// What they say of patches, sorted: the sum of one patch is that of a few neighbours.
+    notes: Box<[Note]>,
     pub endpoints: u32,
 }
 
@@ -46,10 +49,29 @@ impl Image {
         let mut placed: Vec<(RowId, u32)> = order.iter().copied().zip(0..).collect();
         placed.sort_unstable();
         let (sorted, places): (Vec<_>, Vec<_>) = placed.into_iter().unzip();
-        let mut image =
-            Image { rows: sorted.into(), order: order.into(), places: places.into(), tables, says: Box::default(), endpoints: 0 };
+        let (says, notes) = (Box::default(), Box::default());
+        let mut image = Image { rows: sorted.into(), order: order.into(), places: places.into(), tables, says, notes, endpoints: 0 };
         image.ask(rows);
+        image.note(rows);
         image
+    }
+
+    /// Takes what the rows say of patches now.
+    fn note(&mut self, rows: &Rows) {
+        let mut notes: Vec<Note> = self.rows.iter().flat_map(|row| rows.notes(*row)).copied().collect();
+        notes.sort_unstable();
+        self.notes = notes.into();
+    }
+
+    /// What the image's rows say of patches, sorted.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// The rows of one table.
+    pub fn part(&self, table: TableId) -> &[RowId] {
+        let part = self.tables.iter().find(|(t, _)| *t == table);
+        part.and_then(|(_, part)| self.order.get(part.clone())).unwrap_or_default()
     }
 
     /// Takes what the rows say now.
@@ -160,6 +182,11 @@ impl Images {
     /// Takes what the rows say to a new pack.
     pub fn ask_all(&mut self, rows: &Rows) {
         self.images.values_mut().for_each(|image| image.ask(rows));
+    }
+
+    /// Takes what the rows say of the patches of a new catalog.
+    pub fn note_all(&mut self, rows: &Rows) {
+        self.images.values_mut().for_each(|image| image.note(rows));
     }
 
     pub fn join(&mut self, id: ImageId) {
@@ -406,6 +433,7 @@ impl crate::scan::native::Known for Follower<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet::rows::Said;
     use proptest::prelude::*;
 
     proptest! {
@@ -444,7 +472,7 @@ mod tests {
             more in prop::collection::vec(0u32..90, 0..12),
         ) {
             let mut rows = Rows::default();
-            let ids: Vec<RowId> = (0..80).map(|key| { let (new, bytes) = row(key); rows.intern(&new, &bytes, Box::default()).0 }).collect();
+            let ids: Vec<RowId> = (0..80).map(|key| { let (new, bytes) = row(key); rows.intern(&new, &bytes, Said::default()).0 }).collect();
             let mut images = Images::default();
             let id = images.found(image.iter().map(|key| ids[*key as usize]).collect(), &mut rows);
             let image_of = images.get(id).expect("founded");
@@ -460,7 +488,7 @@ mod tests {
             let way = follower.finish(|_| true);
             let new: Vec<(crate::scan::native::NewRow, Vec<u8>)> = decoded.new.into_iter().map(|n| { let c = n.row.canonical(); (n, c) }).collect();
             let (mut plus, minus) = images.get(id).expect("founded").deviations(way.clone(), &[]);
-            let new: Vec<RowId> = new.iter().map(|(n, c)| rows.intern(n, c, Box::default()).0).collect();
+            let new: Vec<RowId> = new.iter().map(|(n, c)| rows.intern(n, c, Said::default()).0).collect();
             let image_of = images.get(id).expect("founded");
             let (with_new, minus_too) = image_of.deviations(way, &new);
             plus.extend(&new);

@@ -5,6 +5,7 @@
 pub mod classes;
 pub mod image;
 pub mod rows;
+pub mod sums;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -122,7 +123,7 @@ impl Fleet {
     }
 
     /// Those after an id, in the order of ids: for pages.
-    pub fn after(&self, id: &str) -> impl Iterator<Item = (EndpointId, &Endpoint)> {
+    pub fn after<'f>(&'f self, id: &str) -> impl Iterator<Item = (EndpointId, &'f Endpoint)> + use<'f> {
         use std::ops::Bound;
         let range = self.by_id.range::<str, _>((Bound::Excluded(id), Bound::Unbounded));
         range.filter_map(|(_, id)| Some((*id, self.get(*id)?)))
@@ -186,6 +187,12 @@ impl Fleet {
     pub fn ask_all(&mut self, pack: &crate::pack::Pack, limits: &crate::limits::Limits) {
         self.rows.ask_all(pack, limits);
         self.images.ask_all(&self.rows);
+    }
+
+    /// Asks every row what it says of the patches of a new catalog.
+    pub fn note_all(&mut self, catalog: &crate::patch::catalog::Catalog, limits: &crate::limits::Limits) {
+        self.rows.note_all(catalog, limits);
+        self.images.note_all(&self.rows);
     }
 
     /// Expresses a sorted row set as an image and deviations: the present image while it is near, else the nearest known one,

@@ -11,6 +11,8 @@ use hashbrown::HashTable;
 
 use crate::pack::Pack;
 use crate::pack::predicate::Hit;
+use crate::patch::Note;
+use crate::patch::catalog::Catalog;
 use crate::scan::digest::Digest;
 use crate::scan::native::NewRow;
 use crate::scan::table::TableId;
@@ -31,6 +33,15 @@ struct Entry {
     digest: Digest,
     /// What it says to the terms of the present pack.
     hits: Box<[Hit]>,
+    /// What it says of the patches of the present catalog, sorted. Empty, and then without an allocation, for most rows.
+    notes: Box<[Note]>,
+}
+
+/// What a row says: asked once, when it is new, and again under another pack or catalog.
+#[derive(Clone, Debug, Default)]
+pub struct Said {
+    pub hits: Box<[Hit]>,
+    pub notes: Box<[Note]>,
 }
 
 #[derive(Debug)]
@@ -131,6 +142,15 @@ impl Rows {
         self.entry(id).map_or(&[], |e| &e.hits)
     }
 
+    pub fn notes(&self, id: RowId) -> &[Note] {
+        self.entry(id).map_or(&[], |e| &e.notes)
+    }
+
+    /// What all rows say of patches; those that say nothing left out.
+    pub fn all_notes(&self) -> impl Iterator<Item = &[Note]> {
+        self.entries.iter().flatten().map(|e| &*e.notes).filter(|n| !n.is_empty())
+    }
+
     /// All canonical rows, in the order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = (RowId, TableId, &[u8])> {
         let ids = 0..RowId::MAX;
@@ -138,7 +158,7 @@ impl Rows {
     }
 
     /// Takes a row that was new when it was decoded. Gives the entry of the text as sent, and whether the row was new to the fleet.
-    pub fn intern(&mut self, new: &NewRow, canonical: &[u8], hits: Box<[Hit]>) -> (RowId, bool) {
+    pub fn intern(&mut self, new: &NewRow, canonical: &[u8], said: Said) -> (RowId, bool) {
         let table = new.row.table;
         if let Some(id) = self.find(table, &new.raw) {
             return (id, false);
@@ -148,14 +168,14 @@ impl Rows {
             None => {
                 let digest = Digest::of_row(table, canonical);
                 self.unreferenced += 1;
-                (self.insert(table, canonical.into(), None, digest, hits), true)
+                (self.insert(table, canonical.into(), None, digest, said), true)
             }
         };
         if *new.raw == *canonical {
             return (row, fresh);
         }
         self.aliases += 1;
-        let alias = self.insert(table, new.raw.clone(), Some(row), Digest::default(), Box::default());
+        let alias = self.insert(table, new.raw.clone(), Some(row), Digest::default(), Said::default());
         (alias, fresh)
     }
 
@@ -165,7 +185,8 @@ impl Rows {
             self.entries.push(None);
         }
         let digest = Digest::of_row(table, canonical);
-        let entry = Entry { table, bytes: canonical.into(), canonical: id, references: 0, next: NO_ROW, digest, hits: Box::default() };
+        let (hits, notes) = (Box::default(), Box::default());
+        let entry = Entry { table, bytes: canonical.into(), canonical: id, references: 0, next: NO_ROW, digest, hits, notes };
         self.entries[slot(id)] = Some(entry);
         self.unreferenced += 1;
         self.index(id);
@@ -177,13 +198,15 @@ impl Rows {
         self.free = ids.zip(&self.entries).filter(|(_, e)| e.is_none()).map(|(id, _)| id).rev().collect();
     }
 
-    fn insert(&mut self, table: TableId, bytes: Box<[u8]>, of: Option<RowId>, digest: Digest, hits: Box<[Hit]>) -> RowId {
+    fn insert(&mut self, table: TableId, bytes: Box<[u8]>, of: Option<RowId>, digest: Digest, said: Said) -> RowId {
         let id = self.free.pop().unwrap_or_else(|| {
             self.entries.push(None);
             // INVARIANT: limits.fleet_rows is at most 2^30.
             RowId::try_from(self.entries.len() - 1).unwrap_or(RowId::MAX)
         });
-        self.entries[slot(id)] = Some(Entry { table, bytes, canonical: of.unwrap_or(id), references: 0, next: NO_ROW, digest, hits });
+        let Said { hits, notes } = said;
+        let canonical = of.unwrap_or(id);
+        self.entries[slot(id)] = Some(Entry { table, bytes, canonical, references: 0, next: NO_ROW, digest, hits, notes });
         self.index(id);
         id
     }
@@ -255,6 +278,20 @@ impl Rows {
     }
 }
 
+impl Rows {
+    /// Asks every row what it says of the patches of a new catalog, in parallel.
+    pub fn note_all(&mut self, catalog: &Catalog, limits: &crate::limits::Limits) {
+        use rayon::prelude::*;
+        self.entries.par_iter_mut().enumerate().for_each(|(at, entry)| {
+            let Some(entry) = entry else { return };
+            if slot(entry.canonical) == at && super::sums::tells_of_patches(entry.table) {
+                let row = (!catalog.is_empty()).then(|| parse(entry.table, &entry.bytes, limits)).flatten();
+                entry.notes = row.map(|row| catalog.ask(&row)).unwrap_or_default();
+            }
+        });
+    }
+}
+
 /// What a canonical row says to a pack.
 pub fn ask(pack: &Pack, table: TableId, canonical: &[u8], limits: &crate::limits::Limits) -> Box<[Hit]> {
     parse(table, canonical, limits).map(|row| pack.ask(&row).into()).unwrap_or_default()
@@ -285,19 +322,19 @@ mod tests {
         let (a, a_bytes) = new("a", false);
         let (a2, _) = new("a", true);
         let (b, b_bytes) = new("b", false);
-        let (id, fresh) = rows.intern(&a, &a_bytes, Box::default());
+        let (id, fresh) = rows.intern(&a, &a_bytes, Said::default());
         assert!(fresh);
-        let (alias, fresh) = rows.intern(&a2, &a_bytes, Box::default());
+        let (alias, fresh) = rows.intern(&a2, &a_bytes, Said::default());
         assert!(!fresh && alias != id && rows.canonical(alias) == id);
         assert_eq!((rows.len(), rows.aliases()), (1, 1));
         assert_eq!(rows.find(a.row.table, &a2.raw), Some(alias));
         rows.retain(id);
-        let (other, _) = rows.intern(&b, &b_bytes, Box::default());
+        let (other, _) = rows.intern(&b, &b_bytes, Said::default());
         assert_eq!(rows.sweep(), vec![other]);
         assert_eq!((rows.len(), rows.aliases(), rows.epoch()), (1, 0, 1));
         assert_eq!(rows.find(b.row.table, &b_bytes), None);
         assert_eq!(rows.find(a.row.table, &a_bytes), Some(id));
-        let (again, fresh) = rows.intern(&b, &b_bytes, Box::default());
+        let (again, fresh) = rows.intern(&b, &b_bytes, Said::default());
         assert!(fresh && rows.bytes(again) == b_bytes);
         assert!(parse(a.row.table, rows.bytes(id), &Limits::default()).is_some_and(|r| r == a.row));
     }
@@ -309,6 +346,6 @@ mod tests {
         let Some(sshd) = TableId::by_name("sshd") else { panic!("sshd") };
         let mut moved = a.clone();
         moved.row = Row::new(sshd).with("key", "a").with("value", "1");
-        assert_ne!(rows.intern(&a, &bytes, Box::default()).0, rows.intern(&moved, &bytes, Box::default()).0);
+        assert_ne!(rows.intern(&a, &bytes, Said::default()).0, rows.intern(&moved, &bytes, Said::default()).0);
     }
 }

@@ -46,18 +46,20 @@ kinds! {
     UnknownRule "unknown-rule" 404 "no such rule";
     UnknownTask "unknown-task" 404 "no such task for this endpoint";
     UnknownSink "unknown-sink" 404 "no such sink";
+    UnknownExemption "unknown-exemption" 404 "no such exemption";
     NoScan "no-scan" 404 "the endpoint has sent no scan yet";
     MethodNotAllowed "method-not-allowed" 405 "the address does not take this method";
     BodyTimeout "body-timeout" 408 "the body came too slowly";
     BaseMismatch "base-mismatch" 409 "the scan changes another scan than the last one";
     AlreadyEnrolled "already-enrolled" 409 "the endpoint is enrolled already";
+    ListConflict "list-conflict" 409 "the list has been changed since";
     BodyTooLarge "body-too-large" 413 "the body is too large";
     InflatedTooLarge "inflated-too-large" 413 "the body is too large when decompressed";
     InflatedTooDense "inflated-too-dense" 413 "the body grows too much when decompressed";
     UnsupportedEncoding "unsupported-encoding" 415 "the Content-Encoding is not supported";
     Invalid "invalid" 422 "a value in the body is not acceptable";
     InvalidScan "invalid-scan" 422 "the scan has something in it that is not acceptable";
-    OverLimit "over-limit" 422 "the scan is over a limit";
+    OverLimit "over-limit" 422 "it is over a limit";
     EndpointMismatch "endpoint-mismatch" 422 "the scan is about another endpoint";
     ReloadRefused "reload-refused" 422 "the configuration or the packs have problems; the present ones stay";
     Internal "internal" 500 "something failed inside";
@@ -228,6 +230,10 @@ impl From<Refusal> for Problem {
             Refusal::TooManyNewRows { limit, .. } => Problem::new(Kind::OverLimit, detail).with("limit", limit).with("name", "new_rows"),
             Refusal::UnknownTask(_) => Problem::new(Kind::UnknownTask, detail),
             Refusal::AlreadyEnrolled(_) => Problem::new(Kind::AlreadyEnrolled, detail),
+            Refusal::ListVersion { expected, .. } => Problem::new(Kind::ListConflict, detail).with("expected", expected),
+            Refusal::TooMany { name, limit, .. } => Problem::new(Kind::OverLimit, detail).with("limit", limit).with("name", name),
+            Refusal::BadDecision(_) => Problem::new(Kind::Invalid, detail),
+            Refusal::UnknownExemption(_) => Problem::new(Kind::UnknownExemption, detail),
             Refusal::Stale => Problem::new(Kind::Busy, detail).retry_after(jitter()),
         }
     }

@@ -60,6 +60,11 @@ impl Sum {
         if has && wanted { State::Installed } else { State::NotApplicable }
     }
 
+    /// A row is affected whatever else there is.
+    pub fn lacks(&self) -> bool {
+        self.any(Says::Lacks)
+    }
+
     /// Of a patch that is needed here: whether a repository of the endpoint offers it. Only where the endpoint told what its repositories offer.
     pub fn offered(&self) -> bool {
         self.any(Says::Offers)

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::{Kept, Shard, Totals, outbox};
+use super::patches::{Patches, StoredExemption};
+use super::{Alert, Kept, Shard, Totals, outbox};
 use crate::fleet::{Endpoint, Fleet};
 use crate::limits::Limits;
 use crate::pack::Pack;
 use crate::pack::program::Tallies;
+use crate::patch::list::{Decisions, PatchList};
 use crate::policy::Policy;
 use crate::scan::table::TableId;
 use crate::state::{Batch, Space, Store, StoreError, decode, split_pair};
@@ -51,6 +53,9 @@ impl Shard {
         let mut shard = Shard {
             fleet: Fleet::default(),
             policy: Policy::default().resolve(&pack),
+            catalog: Arc::default(),
+            decisions: Decisions::default(),
+            patches: Patches::new(meta.get("catalog").cloned()),
             pack,
             store_id,
             limits,
@@ -69,6 +74,8 @@ impl Shard {
         };
         shard.load_fleet(store, known_pack)?;
         shard.load_rest(store)?;
+        shard.load_decisions(store)?;
+        shard.stand_all();
         let dropped = meta.get("seq").and_then(|n| n.parse().ok()).unwrap_or(0);
         shard.next_seq = last_event(store)?.max(dropped) + 1;
         Ok(shard)
@@ -105,6 +112,27 @@ impl Shard {
             Ok(())
         })?;
         self.fleet.ask_all(&self.pack, &self.limits);
+        Ok(())
+    }
+
+    fn load_decisions(&mut self, store: &dyn Store) -> Result<(), LoadError> {
+        store.each(Space::Lists, &mut |k, v| {
+            // In the order of keys: by name, then by version.
+            let list: PatchList = decode(Space::Lists, k, v)?;
+            self.decisions.lists.entry(list.name.clone()).or_default().push(list);
+            Ok(())
+        })?;
+        store.each(Space::Exemptions, &mut |k, v| {
+            let stored: StoredExemption = decode(Space::Exemptions, k, v)?;
+            self.restore_exemption(stored);
+            Ok(())
+        })?;
+        self.restored_exemptions();
+        store.each(Space::Alerts, &mut |k, v| {
+            let alert: Alert = decode(Space::Alerts, k, v)?;
+            self.restore_alert(alert);
+            Ok(())
+        })?;
         Ok(())
     }
 

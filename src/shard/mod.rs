@@ -14,6 +14,7 @@ mod upload;
 
 pub use load::LoadError;
 pub use outbox::{Attempt, Pending};
+pub use patches::{Alert, AlertCause, FeedNews, PatchStand, PatchTotals, Posture};
 pub use upload::{BodyHash, Prepared, PreparedRow, Uploaded};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -30,6 +31,8 @@ use crate::fleet::{Endpoint, EndpointId, Fleet};
 use crate::limits::Limits;
 use crate::pack::program::{TableStates, Tallies};
 use crate::pack::{Joined, Pack};
+use crate::patch::catalog::Catalog;
+use crate::patch::list::{Decisions, Exemption, PatchList};
 use crate::policy::{Policy, Resolved};
 use crate::scan::digest::Digest;
 use crate::state::{Batch, Space, pair_key, segment};
@@ -69,6 +72,19 @@ pub enum Input {
         pack: Arc<Pack>,
         policy: Box<Policy>,
     },
+    /// Another catalog of patches, and what became of the feeds that it is of; or only the latter, with the catalog as it is.
+    Catalog {
+        catalog: Arc<Catalog>,
+        news: Vec<FeedNews>,
+    },
+    /// A new version of a list: the one after the last.
+    KeepList(PatchList),
+    /// Do Not Patch. Its id and time are given here.
+    Exempt(Exemption),
+    EndExemption {
+        id: String,
+        by: String,
+    },
     /// Time passes: what was held back is told, what is old is dropped.
     Tick,
 }
@@ -79,6 +95,7 @@ impl Input {
         const SMALL: u64 = 16 << 10;
         let rows = match self {
             Input::Upload { prepared, .. } => prepared.new.iter().map(|r| r.canonical.len() + 64).sum::<usize>() + 8 * prepared.rows.len(),
+            Input::KeepList(list) => list.patches.iter().map(|p| p.len() + 8).sum(),
             _ => 0,
         };
         SMALL + u64::try_from(rows).unwrap_or(u64::MAX)
@@ -93,6 +110,9 @@ pub enum Reply {
     Removed,
     Redelivered(usize),
     Swapped,
+    ListKept { version: u32 },
+    Exempted(Box<Exemption>),
+    ExemptionEnded,
     Done,
 }
 
@@ -115,7 +135,16 @@ pub enum Refusal {
     EndpointsFull(usize),
     #[error("no task `{0}` for this endpoint")]
     UnknownTask(String),
-    /// It was decoded under rows or a pack that have changed since. Decode it again.
+    #[error("list `{name}` is at version {}: the next is {expected}, and {given} was sent; read it again and make the change anew", expected - 1)]
+    ListVersion { name: String, given: u32, expected: u32 },
+    #[error("there are as many {what} as may be (limits.{name} = {limit})")]
+    TooMany { what: &'static str, name: &'static str, limit: usize },
+    /// A list or an exemption that cannot be kept, and why.
+    #[error("{0}")]
+    BadDecision(String),
+    #[error("no exemption `{0}`")]
+    UnknownExemption(String),
+    /// It was decoded under rows, a pack or a catalog that have changed since. Decode it again.
     #[error("decoded too long ago")]
     Stale,
 }
@@ -145,6 +174,9 @@ pub struct Shard {
     pub fleet: Fleet,
     pub pack: Arc<Pack>,
     pub policy: Resolved,
+    pub catalog: Arc<Catalog>,
+    pub decisions: Decisions,
+    patches: patches::Patches,
     /// What identifies this store in the ids that it gives out.
     store_id: String,
     limits: Limits,
@@ -215,6 +247,10 @@ impl Shard {
             return Some(policy);
         }
         self.policy = policy.resolve(&self.pack);
+        self.resolve_items();
+        if self.has_exemptions() {
+            self.stand_all();
+        }
         None
     }
 
@@ -244,6 +280,13 @@ impl Shard {
                     self.swap(pack, *policy, now_ms, &mut out);
                     Ok(Reply::Swapped)
                 }
+                Input::Catalog { catalog, news } => {
+                    self.swap_catalog(catalog, &news, now_ms, &mut out);
+                    Ok(Reply::Swapped)
+                }
+                Input::KeepList(list) => self.keep_list(list, now_ms, &mut out),
+                Input::Exempt(exemption) => self.exempt(exemption, now_ms, &mut out),
+                Input::EndExemption { id, by } => self.end_exemption(&id, &by, now_ms, &mut out),
                 Input::Tick => {
                     self.tick(now_ms, &mut out);
                     Ok(Reply::Done)
@@ -274,10 +317,15 @@ impl Shard {
         let at = match known {
             // The same machine installed again, or one that lost its key: it keeps its history and gets a new key.
             Some(at) => {
+                // Other labels, other groups; other exemptions.
+                let stood = self.has_exemptions().then(|| self.all_states(at));
                 if let Some(endpoint) = self.fleet.get_mut(at) {
                     endpoint.hostname = hostname;
                     endpoint.labels = labels;
                     endpoint.key_hash = key_hash;
+                }
+                if let Some(stood) = stood {
+                    self.turn_all(at, stood, AlertCause::Exempt, now_ms, out);
                 }
                 at
             }
@@ -304,6 +352,7 @@ impl Shard {
             self.episodes.remove(&(at, rule.clone()));
             out.batch.delete(Space::Episodes, pair_key(id, rule.as_bytes()));
         }
+        let stood = self.all_states(at);
         if let Some((endpoint, moved)) = self.fleet.remove(at) {
             if let Some(image) = moved.abandoned {
                 out.batch.delete(Space::Images, image.to_be_bytes());
@@ -313,6 +362,7 @@ impl Shard {
             }
             out.batch.delete(Space::Endpoints, id);
         }
+        self.turn_all(at, stood, AlertCause::EndpointRemoved, now_ms, out);
         self.event("endpoint.removed", Some(id), json!({}), now_ms, true, out);
         Ok(Reply::Removed)
     }
@@ -331,6 +381,8 @@ impl Shard {
             self.tell(kind, kept.event.0, kept.event.1, out);
             self.store_episode(endpoint, &rule, &kept, out);
         }
+        self.settle_after_load(now_ms, out);
+        self.expire_exemptions(now_ms, out);
         self.forget_episodes(now_ms, out);
         self.sweep(out);
     }

@@ -47,6 +47,12 @@ impl Shard {
         if fresh_pack || before.selected != self.policy.selected {
             self.judge_again(&old_pack, now_ms, out);
         }
+        self.resolve_items();
+        // Groups are what exemptions are about.
+        if self.has_exemptions() && before.policy.groups != self.policy.policy.groups {
+            self.stand_all();
+            self.watch_anew(now_ms, out);
+        }
         let all: Vec<(EndpointId, String)> = self.fleet.iter().map(|(at, e)| (at, e.id.clone())).collect();
         for (at, id) in all {
             self.check_baselines(at, &id, now_ms, out);

@@ -3,9 +3,8 @@
 use serde_json::json;
 
 use super::{Applied, Refusal, Reply, Shard};
-use crate::deploy::{self, Change, Observation, Task, TaskState};
+use crate::deploy::{self, Action, Change, Observation, Task, TaskState};
 use crate::fleet::EndpointId;
-use crate::policy::Item;
 use crate::state::{Space, pair_key};
 
 impl Shard {
@@ -59,18 +58,19 @@ impl Shard {
         &mut self,
         at: EndpointId,
         id: &str,
-        item: &Item,
+        item: &str,
+        action: impl FnOnce(&Shard) -> Action,
         baselines: &[String],
         seen: &Observation<'_>,
         now_ms: i64,
         out: &mut Applied,
     ) {
-        let before = self.tasks.get(&(at, item.id.as_str().into()));
+        let before = self.tasks.get(&(at, item.into()));
         let new = || Task {
             id: format!("tsk_{}_{}", self.store_id, self.next_seq),
-            item: item.id.clone(),
+            item: item.to_owned(),
             baselines: baselines.to_vec(),
-            action: item.action.clone(),
+            action: action(self),
             state: TaskState::Queued,
             blocked: None,
             attempts: 0,

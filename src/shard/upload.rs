@@ -9,17 +9,17 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::judge::{DAY_MS, Judged};
+use super::patches::Required;
 use super::{Applied, Body, Refusal, Shard};
 use crate::deploy::Observation as Seen;
 use crate::drift::{self, Cause, Flip, Stand, stand};
 use crate::fleet::classes::ClassId;
 use crate::fleet::image::{ImageId, Way, difference, is_near, turn};
-use crate::fleet::rows::RowId;
+use crate::fleet::rows::{RowId, Said};
 use crate::fleet::{EndpointId, Held, Tables};
 use crate::judge::Verdict;
 use crate::judge::explain::Explanation;
 use crate::pack::RuleId;
-use crate::pack::predicate::Hit;
 use crate::scan::digest::Digest;
 use crate::scan::native::{DecodedTable, Header, NEW, NewRow};
 use crate::scan::table::TableId;
@@ -51,9 +51,11 @@ pub struct Prepared {
     pub new: Vec<PreparedRow>,
     /// How the rows left the way of the endpoint's image.
     pub way: Way,
-    /// Under which rows and pack it was prepared; under others it must be prepared again.
+    /// Under which rows, pack and catalog it was prepared; under others it must be prepared again.
     pub epoch: u64,
     pub pack: String,
+    /// And which catalog of patches.
+    pub catalog: String,
     /// Hash of the body as sent.
     pub body: BodyHash,
 }
@@ -63,7 +65,7 @@ pub struct Prepared {
 pub struct PreparedRow {
     pub new: NewRow,
     pub canonical: Vec<u8>,
-    pub hits: Box<[Hit]>,
+    pub said: Said,
 }
 
 impl Prepared {
@@ -145,9 +147,11 @@ impl Shard {
         }
         // Taken now: the class before is gone when this was its last endpoint.
         let old = before.as_ref().map(|h| self.fleet.classes.verdicts(h.class).to_vec());
+        let stood = self.before_turn(before.as_ref(), at, &facts.tables, &facts.added, &facts.removed);
         let held = self.hold(at, before.as_ref(), &facts, now_ms, out);
+        self.after_turn(at, id, &stood, &facts.added, now_ms, out);
         match old {
-            None => self.first_scan(id, &held, now_ms, out),
+            None => self.first_scan(at, id, &held, now_ms, out),
             Some(old) => self.turned(at, id, &old, &held, &facts, now_ms, out),
         }
         self.check_baselines(at, id, now_ms, out);
@@ -156,7 +160,7 @@ impl Shard {
 
     /// Whether the upload may change anything. Nothing is changed before this says so.
     fn accept(&self, id: &str, prepared: &Prepared, before: Option<&Held>) -> Result<(), Refusal> {
-        if prepared.epoch != self.fleet.rows.epoch() || prepared.pack != self.pack.digest() {
+        if prepared.epoch != self.fleet.rows.epoch() || prepared.pack != self.pack.digest() || prepared.catalog != self.catalog_digest() {
             return Err(Refusal::Stale);
         }
         let said = &prepared.header.endpoint;
@@ -246,7 +250,7 @@ impl Shard {
     }
 
     fn intern_row(&mut self, row: PreparedRow, out: &mut Applied) -> RowId {
-        let (entry, fresh) = self.fleet.rows.intern(&row.new, &row.canonical, row.hits);
+        let (entry, fresh) = self.fleet.rows.intern(&row.new, &row.canonical, row.said);
         let id = self.fleet.rows.canonical(entry);
         if fresh {
             let value = [row.new.row.table.name().as_bytes(), &[0], row.canonical.as_slice()].concat();
@@ -312,7 +316,7 @@ impl Shard {
     }
 
     /// INVARIANT: what an endpoint fails from its first scan on is not written down rule by rule; it is one event.
-    fn first_scan(&mut self, id: &str, held: &Held, now_ms: i64, out: &mut Applied) {
+    fn first_scan(&mut self, at: EndpointId, id: &str, held: &Held, now_ms: i64, out: &mut Applied) {
         const FAILING_MAX: usize = 200;
         let failing: Vec<_> = self
             .pack
@@ -322,7 +326,8 @@ impl Shard {
             .take(FAILING_MAX)
             .collect();
         let verdicts: BTreeMap<_, _> = self.verdict_counts(held.class).into_iter().map(|(v, n)| (v.name(), n)).collect();
-        let data = json!({"scan": held.digest.to_string(), "verdicts": verdicts, "failing": failing, "cause": Cause::EndpointChanged});
+        let data = json!({"scan": held.digest.to_string(), "verdicts": verdicts, "failing": failing, "cause": Cause::EndpointChanged,
+            "patches": super::patches::shown(&self.posture(at))});
         self.event("endpoint.first_scan", Some(id), data, now_ms, true, out);
     }
 
@@ -391,8 +396,13 @@ impl Shard {
         let mut wanted = BTreeSet::new();
         for (item, baselines) in required {
             let verdict = self.fleet.classes.verdict(class, item.rule);
-            self.step_task(at, id, &item, &baselines, &Seen::Scan { verdict }, now_ms, out);
+            self.step_task(at, id, &item.id, |_| item.action.clone(), &baselines, &Seen::Scan { verdict }, now_ms, out);
             wanted.insert(item.id);
+        }
+        for Required { item, patch, places, baselines, verdict } in self.required_patches(at) {
+            let action = |shard: &Shard| shard.patch_action(at, &patch, &places);
+            self.step_task(at, id, &item, action, &baselines, &Seen::Scan { verdict }, now_ms, out);
+            wanted.insert(item);
         }
         self.withdraw(at, id, |item| wanted.contains(item), now_ms, out);
     }

@@ -30,13 +30,30 @@ pub enum Space {
     Tasks,
     /// Sink, 0, event number -> what is still to be delivered.
     Outbox,
+    /// Name of a list, 0, version -> the list as it was then.
+    Lists,
+    /// Id -> exemption.
+    Exemptions,
+    /// Feed, 0, patch -> alert.
+    Alerts,
     /// Event number -> event, in segments of a week that retention drops whole.
     Events(u32),
 }
 
 impl Space {
-    pub const FIXED: [Space; 8] =
-        [Space::Meta, Space::Rows, Space::Images, Space::Classes, Space::Endpoints, Space::Episodes, Space::Tasks, Space::Outbox];
+    pub const FIXED: [Space; 11] = [
+        Space::Meta,
+        Space::Rows,
+        Space::Images,
+        Space::Classes,
+        Space::Endpoints,
+        Space::Episodes,
+        Space::Tasks,
+        Space::Outbox,
+        Space::Lists,
+        Space::Exemptions,
+        Space::Alerts,
+    ];
 
     pub fn name(self) -> String {
         match self {
@@ -48,6 +65,9 @@ impl Space {
             Space::Episodes => "episodes".to_owned(),
             Space::Tasks => "tasks".to_owned(),
             Space::Outbox => "outbox".to_owned(),
+            Space::Lists => "lists".to_owned(),
+            Space::Exemptions => "exemptions".to_owned(),
+            Space::Alerts => "alerts".to_owned(),
             Space::Events(segment) => format!("events-{segment}"),
         }
     }

@@ -9,11 +9,12 @@ use super::super::problem::{Kind, Problem};
 use super::super::{Answer, App, Call, Phase, bytes, ok};
 use crate::clock;
 use crate::deploy::TaskState;
+use crate::feed::model::Level;
 use crate::judge::Verdict;
 use crate::metrics::Metrics;
 use crate::rule::Severity;
 use crate::serve;
-use crate::shard::Shard;
+use crate::shard::{PatchTotals, Shard};
 
 /// The description of the API. A test holds it against the table of routes.
 pub const OPENAPI: &str = include_str!("../openapi.json");
@@ -114,6 +115,7 @@ fn measure(shard: &Shard, metrics: &Metrics, now_ms: i64) {
     for (state, count) in TaskState::ALL.into_iter().zip(tasks) {
         metrics.tasks.with_label_values(&[state.name()]).set(count);
     }
+    patches(shard, metrics);
     let t = shard.totals;
     for (change, total) in [("opened", t.opened), ("updated", t.updated), ("resolved", t.resolved), ("reopened", t.reopened)] {
         let counter = metrics.drift.with_label_values(&[change]);
@@ -121,6 +123,25 @@ fn measure(shard: &Shard, metrics: &Metrics, now_ms: i64) {
     }
     metrics.outbox_dropped.inc_by(t.outbox_dropped.saturating_sub(metrics.outbox_dropped.get()));
     outbox(shard, metrics, now_ms);
+}
+
+fn patches(shard: &Shard, metrics: &Metrics) {
+    let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let totals = shard.patch_totals();
+    metrics.patches.set(gauge(shard.catalog.len()));
+    for (level, n) in Level::ALL.into_iter().zip(totals.missing) {
+        metrics.patches_missing.with_label_values(&[level.name()]).set(count(n));
+    }
+    for state in PatchTotals::STATES {
+        metrics.patch_states.with_label_values(&[state.name()]).set(count(totals.states[state as usize]));
+    }
+    metrics.missing_exploited.set(count(totals.endpoints_missing_exploited));
+    metrics.patches_not_collected.set(count(totals.endpoints_not_collected));
+    metrics.patch_alerts.set(gauge(shard.alerts().count()));
+    let all = shard.decisions.exemptions.len();
+    let active = shard.decisions.exemptions.keys().filter(|id| shard.exemption_holds(id)).count();
+    metrics.exemptions.with_label_values(&["active"]).set(gauge(active));
+    metrics.exemptions.with_label_values(&["expired"]).set(gauge(all - active));
 }
 
 fn outbox(shard: &Shard, metrics: &Metrics, now_ms: i64) {

@@ -1,0 +1,127 @@
+//! What rows say of patches, added up: `image's notes - notes of its rows that an endpoint lacks + notes of the rows that it has beside`.
+//!
+//! An image keeps the notes of its rows as one sorted list, so the sum of one patch is a look at a few neighbours, whatever the fleet's size and however many
+//! patches there are. Nothing is kept for an endpoint and a patch.
+
+use std::sync::LazyLock;
+
+use super::image::{Image, ImageId};
+use super::rows::{RowId, Rows};
+use super::{Fleet, Held};
+use crate::patch::stand::{Sum, sums};
+use crate::patch::{Note, PatchId};
+use crate::scan::table::TableId;
+
+/// Tables whose rows say something of patches.
+pub fn tells_of_patches(table: TableId) -> bool {
+    static TABLES: LazyLock<Vec<TableId>> =
+        LazyLock::new(|| ["os", "package", "update", "hotfix"].into_iter().filter_map(TableId::by_name).collect());
+    TABLES.contains(&table)
+}
+
+/// The notes of a row about one patch.
+pub fn about(notes: &[Note], patch: PatchId) -> &[Note] {
+    let from = notes.partition_point(|n| n.patch() < patch);
+    let rest = notes.get(from..).unwrap_or_default();
+    rest.get(..rest.partition_point(|n| n.patch() == patch)).unwrap_or_default()
+}
+
+/// Patches that these rows say something of; sorted, each once.
+pub fn patches_of<'r>(rows: &Rows, ids: impl Iterator<Item = &'r RowId>) -> Vec<PatchId> {
+    let mut out: Vec<PatchId> = ids.flat_map(|row| rows.notes(*row)).map(|n| n.patch()).collect();
+    out.sort_unstable();
+    out.dedup();
+    out
+}
+
+/// The sorted list without those of the other; each of those takes one away.
+fn without<'n>(all: &'n [Note], gone: &'n [Note]) -> impl Iterator<Item = Note> + 'n {
+    let mut gone = gone.iter().copied().peekable();
+    all.iter().copied().filter(move |note| {
+        while gone.next_if(|g| g < note).is_some() {}
+        gone.next_if_eq(note).is_none()
+    })
+}
+
+impl Fleet {
+    fn notes_of(&self, rows: &[RowId], only: Option<&[PatchId]>) -> Vec<Note> {
+        let wanted = |n: &Note| only.is_none_or(|o| o.binary_search(&n.patch()).is_ok());
+        let mut out: Vec<Note> = rows.iter().flat_map(|r| self.rows.notes(*r)).copied().filter(wanted).collect();
+        out.sort_unstable();
+        out
+    }
+
+    /// The sums of all patches that some row of an endpoint notes, by patch.
+    pub fn sums(&self, held: &Held) -> Vec<(PatchId, Sum)> {
+        let image = self.images.get(held.image).map_or(&[][..], Image::notes);
+        let minus = self.notes_of(&held.minus, None);
+        sums(without(image, &minus).chain(self.notes_of(&held.plus, None)))
+    }
+
+    /// The sums of these patches, which are sorted: one for each.
+    pub fn sums_of(&self, held: &Held, patches: &[PatchId]) -> Vec<Sum> {
+        let image = self.images.get(held.image).map_or(&[][..], Image::notes);
+        let (plus, minus) = (self.notes_of(&held.plus, Some(patches)), self.notes_of(&held.minus, Some(patches)));
+        let of = |patch: &PatchId| {
+            let mut sum = Sum::default();
+            without(about(image, *patch), about(&minus, *patch)).for_each(|n| sum.add(n));
+            about(&plus, *patch).iter().for_each(|n| sum.add(*n));
+            sum
+        };
+        patches.iter().map(of).collect()
+    }
+
+    /// Patches that the rows by which an endpoint deviates from its image note; sorted.
+    pub fn deviating(&self, held: &Held) -> Vec<PatchId> {
+        patches_of(&self.rows, held.plus.iter().chain(&held.minus))
+    }
+
+    /// Patches that some row of the fleet notes; sorted.
+    pub fn noted(&self) -> Vec<PatchId> {
+        let mut out: Vec<PatchId> = Vec::new();
+        for notes in self.rows.all_notes() {
+            out.extend(notes.iter().map(|n| n.patch()));
+            // Most rows repeat what others note.
+            if out.len() > 1 << 22 {
+                out.sort_unstable();
+                out.dedup();
+            }
+        }
+        out.sort_unstable();
+        out.dedup();
+        out
+    }
+
+    /// The rows and images that note one of these patches, both sorted: an endpoint beside all of them has nothing to say.
+    pub fn noting(&self, patches: &[PatchId]) -> (Vec<RowId>, Vec<ImageId>) {
+        let says = |notes: &[Note]| patches.iter().any(|p| !about(notes, *p).is_empty());
+        let rows = self.rows.iter().map(|(id, ..)| id).filter(|id| says(self.rows.notes(*id))).collect();
+        (rows, self.images.iter().filter(|(_, i)| says(i.notes())).map(|(id, _)| id).collect())
+    }
+
+    /// Rows of an endpoint in one table: few tables are looked at one by one, and those have few rows.
+    pub fn rows_in(&self, held: &Held, table: TableId) -> Vec<RowId> {
+        let image = self.images.get(held.image).map_or(&[][..], |i| i.part(table));
+        let mut out: Vec<RowId> = image.iter().filter(|r| held.minus.binary_search(r).is_err()).copied().collect();
+        out.extend(held.plus.iter().filter(|r| self.rows.table(**r) == Some(table)));
+        out.sort_unstable();
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::patch::Says;
+
+    #[test]
+    fn each_note_that_goes_takes_one_away() {
+        let note = |p, says| Note::new(p, says, false);
+        let all = [note(1, Says::Lacks), note(2, Says::Lacks), note(2, Says::Lacks), note(2, Says::Has), note(9, Says::NoFix)];
+        let gone = [note(1, Says::Offers), note(2, Says::Lacks), note(9, Says::NoFix)];
+        let left: Vec<Note> = without(&all, &gone).collect();
+        assert_eq!(left, [note(1, Says::Lacks), note(2, Says::Lacks), note(2, Says::Has)]);
+        assert_eq!(about(&all, 2).len(), 3);
+        assert!(about(&all, 3).is_empty() && about(&[], 1).is_empty());
+    }
+}

@@ -1,1 +1,0 @@
-//! Patches at endpoints: which stand how, what turned, what was decided about them.
