@@ -4,6 +4,7 @@
 
 pub mod classes;
 pub mod image;
+pub mod index;
 pub mod rows;
 pub mod sums;
 
@@ -11,11 +12,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Limits;
 use crate::scan::digest::Digest;
+use crate::scan::native::NewRow;
 use crate::scan::table::TableId;
 use classes::ClassId;
 use image::{ImageId, Images, is_near};
-use rows::{RowId, Rows};
+use index::Index;
+use rows::{RowId, Rows, Said};
 
 /// Position of an endpoint in [`Fleet`]; stable for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -81,6 +85,7 @@ pub struct Fleet {
     pub rows: Rows,
     pub images: Images,
     pub classes: classes::Classes,
+    index: Index,
     endpoints: Vec<Option<Endpoint>>,
     by_id: BTreeMap<String, EndpointId>,
 }
@@ -137,8 +142,94 @@ impl Fleet {
             EndpointId(u32::try_from(self.endpoints.len() - 1).unwrap_or(u32::MAX))
         });
         self.by_id.insert(endpoint.id.clone(), id);
-        self.endpoints[slot(id)] = Some(endpoint);
+        let place = &mut self.endpoints[slot(id)];
+        let before = place.as_ref();
+        let (no_labels, labels) = (BTreeMap::new(), before.map(|e| &e.labels));
+        self.index.labelled_anew(id, labels.unwrap_or(&no_labels), &endpoint.labels);
+        self.index.moved(id, before.and_then(|e| e.held.as_ref()), endpoint.held.as_ref());
+        *place = Some(endpoint);
         id
+    }
+
+    /// An endpoint that is there says anew what it is.
+    pub fn describe(&mut self, id: EndpointId, hostname: String, labels: BTreeMap<String, String>, key_hash: [u8; 32]) {
+        if let Some(Some(endpoint)) = self.endpoints.get_mut(slot(id)) {
+            self.index.labelled_anew(id, &endpoint.labels, &labels);
+            (endpoint.hostname, endpoint.labels, endpoint.key_hash) = (hostname, labels, key_hash);
+        }
+    }
+
+    /// The last scan of an endpoint is this one from now on.
+    pub fn place(&mut self, id: EndpointId, held: Held) {
+        if let Some(Some(endpoint)) = self.endpoints.get_mut(slot(id)) {
+            let before = endpoint.held.replace(held);
+            self.index.moved(id, before.as_ref(), endpoint.held.as_ref());
+        }
+    }
+
+    /// One more than the highest number of an endpoint.
+    pub fn places(&self) -> u32 {
+        u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Who has what.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The same, made of the whole fleet: what [`Fleet::index`] must be.
+    pub fn index_anew(&self) -> Index {
+        let mut index = Index::default();
+        self.rows.iter().for_each(|(id, table, _)| index.restored(id, table));
+        self.images.iter().for_each(|(id, image)| index.founded(id, &image.rows));
+        for (at, endpoint) in self.iter() {
+            index.labelled_anew(at, &BTreeMap::new(), &endpoint.labels);
+            index.moved(at, None, endpoint.held.as_ref());
+        }
+        index
+    }
+
+    /// Takes a row as [`Rows::intern`] does.
+    pub fn intern(&mut self, new: &NewRow, canonical: &[u8], said: Said, limits: &Limits) -> (RowId, bool) {
+        let (entry, fresh) = self.rows.intern(new, canonical, said);
+        if fresh {
+            self.index.came(self.rows.canonical(entry), &new.row, limits.index_entries);
+        }
+        (entry, fresh)
+    }
+
+    /// Frees rows as [`Rows::sweep`] does.
+    pub fn sweep(&mut self) -> Vec<RowId> {
+        let freed = self.rows.sweep();
+        self.index.freed(&freed);
+        freed
+    }
+
+    /// Puts a stored row back under its id.
+    pub fn restore_row(&mut self, id: RowId, table: TableId, canonical: &[u8]) {
+        self.rows.restore(id, table, canonical);
+        self.index.restored(id, table);
+    }
+
+    /// Puts a stored image back.
+    pub fn restore_image(&mut self, id: ImageId, order: Vec<RowId>) {
+        self.images.insert(id, order, &mut self.rows);
+        if let Some(image) = self.images.get(id) {
+            self.index.founded(id, &image.rows);
+        }
+    }
+
+    /// After the last thing was put back.
+    pub fn restored(&mut self) {
+        self.index.compact();
+    }
+
+    /// An endpoint leaves an image; whether that was the last one.
+    fn leave(&mut self, id: ImageId) -> bool {
+        if let Some(last) = self.images.get(id).filter(|i| i.endpoints <= 1) {
+            self.index.abandoned(id, &last.rows);
+        }
+        self.images.leave(id, &mut self.rows)
     }
 
     /// Puts a stored endpoint back, with the references that it holds.
@@ -156,10 +247,12 @@ impl Fleet {
         let endpoint = self.endpoints.get_mut(slot(id))?.take()?;
         self.by_id.remove(&endpoint.id);
         let mut moved = Moved::default();
+        self.index.labelled_anew(id, &endpoint.labels, &BTreeMap::new());
+        self.index.moved(id, endpoint.held.as_ref(), None);
         if let Some(held) = &endpoint.held {
             held.plus.iter().for_each(|r| self.rows.release(*r));
             self.classes.leave(held.class);
-            if self.images.leave(held.image, &mut self.rows) {
+            if self.leave(held.image) {
                 moved.abandoned = Some(held.image);
             }
         }
@@ -208,6 +301,9 @@ impl Fleet {
         let chosen = present.or_else(|| self.images.nearest(sorted).and_then(|id| near(&self.images, id)));
         let (image, plus, minus) = chosen.unwrap_or_else(|| {
             let id = self.images.found(order.to_vec(), &mut self.rows);
+            if let Some(image) = self.images.get(id) {
+                self.index.founded(id, &image.rows);
+            }
             moved.founded = Some(id);
             (id, Vec::new(), Vec::new())
         });
@@ -215,7 +311,7 @@ impl Fleet {
         self.images.join(image);
         if let Some(before) = before {
             before.plus.iter().for_each(|r| self.rows.release(*r));
-            if self.images.leave(before.image, &mut self.rows) {
+            if self.leave(before.image) {
                 moved.abandoned = Some(before.image);
             }
         }
