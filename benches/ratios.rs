@@ -12,6 +12,7 @@
 mod anchor;
 mod corpus;
 mod http;
+mod inverted;
 mod scap;
 mod stages;
 mod store;
@@ -27,7 +28,13 @@ fn main() {
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
     println!("{:<58} {:>12} {:>12} {:>8}  goal", "work", "this", "anchor", "ratio");
     let corpus = corpus::Corpus::collect();
-    for (name, run) in [("stages", stages::run as fn(&corpus::Corpus)), ("store", store::run), ("http", http::run), ("scap", scap::run)] {
+    for (name, run) in [
+        ("stages", stages::run as fn(&corpus::Corpus)),
+        ("store", store::run),
+        ("http", http::run),
+        ("scap", scap::run),
+        ("inverted", inverted::run),
+    ] {
         if is_wanted(name) {
             run(&corpus);
         }

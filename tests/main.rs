@@ -10,6 +10,7 @@ mod disk;
 mod engines;
 mod feeds;
 mod generate;
+mod inverted;
 mod patches;
 mod receiver;
 mod scap;

@@ -4,7 +4,7 @@
 
 mod documents;
 mod print;
-mod read;
+pub(super) mod read;
 
 use std::path::{Path, PathBuf};
 

@@ -12,6 +12,8 @@ mod packs;
 mod rules;
 mod scan;
 mod serve;
+mod server;
+mod whatif;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
@@ -40,6 +42,7 @@ enum Command {
     Feed(feed::Args),
     Fleet(fleet::Args),
     Scan(scan::Args),
+    Whatif(Box<whatif::Args>),
 }
 
 /// How a command ended that could run.
@@ -83,6 +86,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Feed(args) => feed::run(args),
         Command::Fleet(args) => fleet::run(args),
         Command::Scan(args) => scan::run(args),
+        Command::Whatif(args) => whatif::run(&args),
     }
 }
 

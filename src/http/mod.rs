@@ -31,7 +31,7 @@ use crate::metrics::Metrics;
 use crate::notify::dispatch::Dispatch;
 use crate::shard::Shard;
 use crate::state::Reader;
-use api::{endpoints, events, rules, sinks, system, tasks, uploads};
+use api::{endpoints, events, questions, rules, sinks, system, tasks, uploads};
 use problem::{Kind, Problem};
 use query::Query;
 
@@ -87,6 +87,9 @@ routes! {
     GET    "/v1/rules/{rule}"                            Admin              rules::one;
     GET    "/v1/rules/{rule}/endpoints"                  Admin              rules::endpoints;
     GET    "/v1/packs"                                   Admin              rules::packs;
+    // Questions to the fleet.
+    POST   "/v1/query"                                   Admin              questions::ask;
+    POST   "/v1/whatif"                                  Admin              questions::what_if;
     // What happened, and who is told.
     GET    "/v1/events"                                  Admin              events::list;
     GET    "/v1/sinks"                                   Admin              sinks::list;
@@ -247,7 +250,12 @@ impl Call {
 
     /// A small JSON body.
     pub async fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        let body = self.body(CONTROL_BODY).await?;
+        self.json_within(CONTROL_BODY).await
+    }
+
+    /// The same of one that may be larger.
+    pub async fn json_within<T: DeserializeOwned>(&self, limit: usize) -> Result<T, Problem> {
+        let body = self.body(limit).await?;
         serde_json::from_slice(&body).map_err(|e| {
             let kind = if e.is_data() { Kind::Invalid } else { Kind::BadRequest };
             Problem::new(kind, format!("the JSON body: {e}"))

@@ -105,11 +105,22 @@ const WALKED: usize = 100_000;
 /// Answers a query.
 pub fn query<L: Look>(look: &L, query: &Query, now_ms: i64) -> Result<Found, QuestionError> {
     let limits = look.look(|shard| shard.limits().clone());
-    let wanted = query.read(&limits)?;
+    // The packs may be swapped meanwhile. That is rare, and twice in a row rarer.
+    for _ in 0..3 {
+        match once(look, query, &limits, now_ms) {
+            Err(QuestionError::Swapped) => {}
+            answered => return answered,
+        }
+    }
+    Err(QuestionError::Swapped)
+}
+
+fn once<L: Look>(look: &L, query: &Query, limits: &Limits, now_ms: i64) -> Result<Found, QuestionError> {
+    let wanted = query.read(limits)?;
     let scope = scope::resolve(look, &query.scope(), now_ms)?;
     match wanted {
-        spec::Wanted::Rule(id) => of_rule(look, query, &id, &scope, &limits),
-        spec::Wanted::Check(rule) => of_check(look, query, *rule, &scope, &limits),
+        spec::Wanted::Rule(id) => of_rule(look, query, &id, &scope, limits),
+        spec::Wanted::Check(rule) => of_check(look, query, *rule, &scope, limits),
         spec::Wanted::Patch(id, states) => of_patch(look, query, &id, &states, &scope),
     }
 }

@@ -133,7 +133,10 @@ impl Query {
         match (&self.check, &self.rule, &self.package, &self.patch) {
             (Some(text), None, None, None) => {
                 if text.len() > limits.rule_bytes {
-                    return Err(QuestionError::Bad(format!("`check` is over the limit of {} bytes (limits.rule_bytes)", limits.rule_bytes)));
+                    return Err(QuestionError::Bad(format!(
+                        "`check` is over the limit of {} bytes (limits.rule_bytes)",
+                        limits.rule_bytes
+                    )));
                 }
                 let ir = check(text, &self.collect()?).map_err(|p| QuestionError::Problems { problems: placed(text, p) })?;
                 Ok(Wanted::Check(Box::new(rule_of("question", text.clone(), ir, self.missing()?))))
@@ -306,15 +309,25 @@ mod tests {
             (Query { patch: Some("p".into()), state: vec!["gone".into()], ..Query::default() }, "`state` is one of"),
             (Query { patch: Some("p".into()), verdict: vec!["pass".into()], ..Query::default() }, "no verdicts"),
             (Query { check: check.clone(), missing: Some("error".into()), ..Query::default() }, "`missing` is one of"),
-            (Query { package: Some(PackageQuestion { name: "a".into(), below: Some("1".into()), ..Default::default() }), ..Query::default() }, "needs a `scheme`"),
+            (
+                Query {
+                    package: Some(PackageQuestion { name: "a".into(), below: Some("1".into()), ..Default::default() }),
+                    ..Query::default()
+                },
+                "needs a `scheme`",
+            ),
             (Query { package: Some(PackageQuestion::default()), ..Query::default() }, "needs a `name`"),
-            (Query { check: check.clone(), collect: BTreeMap::from([("sysctl".to_owned(), vec![])]), ..Query::default() }, "only what is asked"),
+            (
+                Query { check: check.clone(), collect: BTreeMap::from([("sysctl".to_owned(), vec![])]), ..Query::default() },
+                "only what is asked",
+            ),
         ] {
             let error = read(&query).map(|_| ()).expect_err(what);
             assert!(error.to_string().contains(what), "{error}");
         }
         assert!(matches!(read(&Query { check, ..Query::default() }), Ok(Wanted::Check(_))));
-        let bounds = PackageQuestion { name: "a".into(), scheme: Some("dpkg".into()), below: Some("2".into()), above: Some("1".into()), at: None };
+        let bounds =
+            PackageQuestion { name: "a".into(), scheme: Some("dpkg".into()), below: Some("2".into()), above: Some("1".into()), at: None };
         assert!(matches!(read(&Query { package: Some(bounds), ..Query::default() }), Ok(Wanted::Check(_))));
     }
 }

@@ -5,5 +5,6 @@
 mod drift;
 mod harness;
 mod life;
+mod questions;
 mod scap;
 mod uploads;

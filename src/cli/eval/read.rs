@@ -22,7 +22,7 @@ fn name(path: &Path) -> String {
     if path == Path::new("-") { "stdin".to_owned() } else { format!("`{}`", path.display()) }
 }
 
-pub(super) fn scan(path: &Path, limits: &Limits) -> anyhow::Result<Scan> {
+pub(in crate::cli) fn scan(path: &Path, limits: &Limits) -> anyhow::Result<Scan> {
     parsed(&text(path, limits)?, path, limits)
 }
 

@@ -75,7 +75,13 @@ impl List {
     /// The only number, if there is no other.
     fn only(&self) -> Option<u32> {
         match self {
-            List::Few(few) => if let [only] = few.as_slice() { Some(*only) } else { None },
+            List::Few(few) => {
+                if let [only] = few.as_slice() {
+                    Some(*only)
+                } else {
+                    None
+                }
+            }
             List::Many(_) => None,
         }
     }

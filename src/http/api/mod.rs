@@ -2,6 +2,7 @@
 
 pub mod endpoints;
 pub mod events;
+pub mod questions;
 pub mod rules;
 pub mod sinks;
 pub mod system;

@@ -89,7 +89,8 @@ impl Answer {
 pub fn answer(asked: &Asked, rule: RuleId, fleet: &Fleet, among: Option<&RoaringBitmap>) -> Answer {
     let index = fleet.index();
     let kinds = Kinds::of(asked, rule);
-    let mut judge = Judge { pack: asked.pack(), rule, kinds: &kinds, tallies: Tallies::default(), joined: Joined::default(), said: Vec::new() };
+    let mut judge =
+        Judge { pack: asked.pack(), rule, kinds: &kinds, tallies: Tallies::default(), joined: Joined::default(), said: Vec::new() };
     let signatures = Signatures::of(&kinds, index);
     let groups = Groups::of(&signatures, index, asked.pack(), rule, &mut judge);
     let mut counts = Counts::default();

@@ -20,14 +20,16 @@ use crate::scan::table::TableId;
 
 /// The question joins rows of endpoints that have too little in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it joins rows of an endpoint, and the endpoints have more than {limit} different sets of such rows (limits.question_joins); ask fewer endpoints")]
+#[error(
+    "it joins rows of an endpoint, and the endpoints have more than {limit} different sets of such rows (limits.question_joins); ask fewer endpoints"
+)]
 pub struct TooManyJoins {
     pub limit: usize,
 }
 
 /// Endpoints of one step, and programs run in it, at most: the fleet is locked meanwhile.
 const ENDPOINTS: u32 = 8192;
-const RUNS: usize = 64;
+const RUNS: usize = 16;
 const DAY_MS: i64 = 24 * 3_600_000;
 
 /// A walk over all endpoints. Each is looked at once, as it is then.
@@ -50,13 +52,7 @@ impl Walk {
     }
 
     /// Goes on under a lock; whether it is through. INVARIANT: every row was asked ([`Asked::is_ready`]).
-    pub fn step(
-        &mut self,
-        asked: &Asked,
-        fleet: &Fleet,
-        among: Option<&RoaringBitmap>,
-        limits: &Limits,
-    ) -> Result<bool, TooManyJoins> {
+    pub fn step(&mut self, asked: &Asked, fleet: &Fleet, among: Option<&RoaringBitmap>, limits: &Limits) -> Result<bool, TooManyJoins> {
         if self.epoch != fleet.rows.epoch() {
             // Ids mean other rows now.
             self.known.clear();

@@ -98,7 +98,8 @@ impl Slice {
     pub fn ask(self, pack: &Pack, limits: &Limits) -> Told {
         let Slice { epoch, table, from, columns, ids, text, ends } = self;
         let starts = std::iter::once(0).chain(ends.iter().copied());
-        let parts: Vec<(RowId, usize, usize)> = ids.into_iter().zip(starts.zip(&ends)).map(|(id, (start, end))| (id, start, *end)).collect();
+        let parts: Vec<(RowId, usize, usize)> =
+            ids.into_iter().zip(starts.zip(&ends)).map(|(id, (start, end))| (id, start, *end)).collect();
         let one = |(id, start, end): (RowId, usize, usize)| match text.get(start..end).and_then(|t| parse(table, t, limits)) {
             Some(row) => (id, pack.ask(&row), columns.iter().map(|c| hashed(&row, *c)).collect()),
             None => (id, Vec::new(), vec![ABSENT; columns.len()]),

@@ -12,8 +12,8 @@ use crate::fleet::EndpointId;
 use crate::judge::Verdict;
 use crate::judge::inverted::Answer;
 use crate::pack::Pack;
-use crate::question::Look;
 use crate::policy::{Baseline, Group, Subscription};
+use crate::question::Look;
 use crate::shard::Shard;
 
 const RULE_CHANGED: &str = "drift.rule_changed";
