@@ -13,6 +13,7 @@ mod anchor;
 mod corpus;
 mod http;
 mod inverted;
+mod patch;
 mod scap;
 mod stages;
 mod store;
@@ -28,13 +29,15 @@ fn main() {
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
     println!("{:<58} {:>12} {:>12} {:>8}  goal", "work", "this", "anchor", "ratio");
     let corpus = corpus::Corpus::collect();
-    for (name, run) in [
+    let parts = [
         ("stages", stages::run as fn(&corpus::Corpus)),
         ("store", store::run),
         ("http", http::run),
         ("scap", scap::run),
         ("inverted", inverted::run),
-    ] {
+        ("patch", patch::run),
+    ];
+    for (name, run) in parts {
         if is_wanted(name) {
             run(&corpus);
         }

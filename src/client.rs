@@ -1,7 +1,7 @@
 //! The HTTP client of webhooks, of `muster scan --server` and of the agent: a request in, a response or an error for people out.
 //!
-//! Everything about it is bounded: the time of a whole exchange, the response's head and body, idle connections.
-//! Redirects are not followed. Errors name the server and never the path, the query or the headers, for those may hold secrets.
+//! Everything about it is bounded: the time of a whole exchange, the response's head and body, idle connections. A download ([`Client::open`]) is bounded by who
+//! reads it. Redirects are not followed. Errors name the server and never the path, the query or the headers, for those may hold secrets.
 
 use std::error::Error as StdError;
 use std::io;
@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper::header::{HeaderMap, HeaderValue, USER_AGENT};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -121,6 +122,63 @@ impl Client {
             Ok(done) => done,
             Err(_) => Err(ClientError::Timeout { server: target.server.clone(), seconds: timeout.as_secs_f64() }),
         }
+    }
+}
+
+/// A response whose body is still to come, piece by piece.
+#[derive(Debug)]
+pub struct Streaming {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    server: String,
+    body: Incoming,
+}
+
+impl Streaming {
+    /// The next piece, `None` at the end. A body that breaks off before its announced end is an error.
+    pub async fn next(&mut self, idle: Duration) -> Result<Option<Bytes>, ClientError> {
+        loop {
+            let frame = tokio::time::timeout(idle, self.body.frame()).await;
+            let silent = || ClientError::Timeout { server: self.server.clone(), seconds: idle.as_secs_f64() };
+            match frame.map_err(|_| silent())? {
+                None => return Ok(None),
+                Some(Err(e)) => return Err(explain(&self.server, &e)),
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is left of the body, if it is at most `max` bytes.
+    pub async fn whole(mut self, idle: Duration, max: usize) -> Result<Vec<u8>, ClientError> {
+        let mut out = Vec::new();
+        while let Some(piece) = self.next(idle).await? {
+            if piece.len() > max.saturating_sub(out.len()) {
+                return Err(ClientError::TooLarge { server: self.server, status: self.status, limit: max });
+            }
+            out.extend_from_slice(&piece);
+        }
+        Ok(out)
+    }
+}
+
+impl Client {
+    /// A GET up to the response's head, which must come within `timeout`.
+    pub async fn open(&self, url: &str, headers: HeaderMap, timeout: Duration) -> Result<Streaming, ClientError> {
+        let Target { uri, server } = Target::of(url)?;
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        request.headers_mut().entry(USER_AGENT).or_insert(HeaderValue::from_static(AGENT));
+        let response = match tokio::time::timeout(timeout, self.inner.request(request)).await {
+            Ok(response) => response.map_err(|e| explain(&server, &e))?,
+            Err(_) => return Err(ClientError::Timeout { server, seconds: timeout.as_secs_f64() }),
+        };
+        let (head, body) = response.into_parts();
+        Ok(Streaming { status: head.status, headers: head.headers, server, body })
     }
 }
 

@@ -78,6 +78,12 @@ pub struct Limits {
     pub feed_rows: usize,
     /// Problems of one feed that are kept; further ones are counted.
     pub feed_problems: usize,
+    /// Files of one feed: documents that a provider lists, files of a folder.
+    pub feed_files: usize,
+    /// Bytes of a feed's file that is brought through the API (413).
+    pub feed_upload_bytes: u64,
+    /// Syncs of a feed that are remembered.
+    pub feed_history: usize,
     /// Lists of patches, the versions of one counted once.
     pub patch_lists: usize,
     /// Patches of one list, and patterns of one exemption.
@@ -127,6 +133,9 @@ impl Default for Limits {
             feed_affected: 500_000,
             feed_rows: 5_000_000,
             feed_problems: 10_000,
+            feed_files: 500_000,
+            feed_upload_bytes: 4 << 30,
+            feed_history: 100,
             patch_lists: 1_000,
             patch_list_entries: 20_000,
             exemptions: 10_000,

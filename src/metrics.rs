@@ -72,6 +72,10 @@ metrics! {
     outbox_dropped: IntCounter = IntCounter::new("muster_outbox_dropped_total", "Events not put into the full outbox (limits.outbox); history has them.");
     deliveries: IntCounterVec = IntCounterVec::new(Opts::new("muster_deliveries_total", "Delivery attempts."), &["sink", "outcome"]);
     delivery_seconds: HistogramVec = HistogramVec::new(seconds("muster_delivery_duration_seconds", "One delivery attempt."), &["sink"]);
+    feed_success: GaugeVec = GaugeVec::new(Opts::new("muster_feed_last_success_timestamp_seconds", "When a feed was last up to date; 0: never."), &["feed"]);
+    feed_entries: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_feed_entries", "Patches (or CVEs) of a feed."), &["feed"]);
+    feed_syncs: IntCounterVec = IntCounterVec::new(Opts::new("muster_feed_sync_total", "Syncs and imports of a feed since the start, by any process."), &["feed", "outcome"]);
+    feed_problems: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_feed_problems", "What could not be used of a feed."), &["feed"]);
     http: IntCounterVec = IntCounterVec::new(Opts::new("muster_http_requests_total", "Requests by route and status class."), &["route", "status"]);
     config_ok: IntGauge = IntGauge::new("muster_config_last_reload_successful", "Whether the last configuration was taken.");
     config_time: Gauge = Gauge::new("muster_config_last_reload_success_timestamp_seconds", "When a configuration was last taken.");
@@ -108,6 +112,23 @@ impl Metrics {
             self.outbox.with_label_values(&[sink, state]);
         }
         self.outbox_age.with_label_values(&[sink]);
+    }
+
+    /// The label sets of a feed.
+    pub fn know_feed(&self, feed: &str) {
+        crate::subscription::state::OUTCOMES.iter().for_each(|o| drop(self.feed_syncs.with_label_values(&[feed, o])));
+        self.feed_success.with_label_values(&[feed]);
+        self.feed_entries.with_label_values(&[feed]);
+        self.feed_problems.with_label_values(&[feed]);
+    }
+
+    /// A feed that is configured no more is not one that is late.
+    pub fn forget_feed(&self, feed: &str) {
+        // What was never there needs not be removed.
+        crate::subscription::state::OUTCOMES.iter().for_each(|o| drop(self.feed_syncs.remove_label_values(&[feed, o])));
+        drop(self.feed_success.remove_label_values(&[feed]));
+        drop(self.feed_entries.remove_label_values(&[feed]));
+        drop(self.feed_problems.remove_label_values(&[feed]));
     }
 
     /// The exposition text, `text/plain; version=0.0.4`.

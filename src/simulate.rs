@@ -120,6 +120,16 @@ pub fn install(scan: &mut Scan, name: &str, version: &str) {
     scan.normalise();
 }
 
+/// An installed package is at a version afterwards, as the agent would do it.
+pub fn upgrade(scan: &mut Scan, name: &str, version: &str) {
+    if let Some(TableData::Rows(rows)) = table(scan, "package") {
+        for row in rows.iter_mut().filter(|r| r.get("name").as_str() == Some(name)) {
+            *row = row.clone().with("version", version).with("source_version", Value::Null);
+        }
+    }
+    scan.normalise();
+}
+
 pub fn remove(scan: &mut Scan, name: &str) {
     if let Some(TableData::Rows(rows)) = table(scan, "package") {
         rows.retain(|r| r.get("name").as_str() != Some(name));

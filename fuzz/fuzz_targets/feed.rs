@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use muster::feed::{Batch, csaf, cvss, debian, epss, kev, msrc, openvex, osv, supersede};
+use muster::feed::{Batch, csaf, cvss, debian, epss, kev, msrc, openvex, osv, oval, supersede};
 use muster::limits::Limits;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     let limits = Limits { feed_bytes: 4 << 20, feed_document_bytes: 1 << 20, feed_documents: 64, ..Limits::default() };
     let mut batch = Batch::new(&limits);
     let sink = &mut batch;
-    match choice % 10 {
+    match choice % 11 {
         0 => osv::read("f", bytes, &limits, sink),
         1 => csaf::read("f", bytes, &limits, sink),
         2 => openvex::read("f", bytes, &limits, sink),
@@ -21,6 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
         6 => msrc::read_wesng("f", bytes, &limits, sink),
         7 => drop(kev::read("f", bytes, &limits, sink)),
         8 => drop(epss::read("f", bytes, &limits, sink)),
+        9 => oval::read("f", bytes, &limits, sink),
         _ => {
             if let Ok(vector) = cvss::Vector::parse(&String::from_utf8_lossy(bytes)) {
                 assert!(vector.base().max(vector.temporal()).max(vector.environmental()).0 <= 100);

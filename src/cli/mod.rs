@@ -9,6 +9,7 @@ mod feed;
 mod fleet;
 pub(crate) mod output;
 mod packs;
+mod patch;
 mod rules;
 mod scan;
 mod serve;
@@ -41,6 +42,7 @@ enum Command {
     Eval(eval::Args),
     Feed(feed::Args),
     Fleet(fleet::Args),
+    Patch(patch::Args),
     Scan(scan::Args),
     Whatif(Box<whatif::Args>),
 }
@@ -85,6 +87,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Eval(args) => eval::run(args),
         Command::Feed(args) => feed::run(args),
         Command::Fleet(args) => fleet::run(args),
+        Command::Patch(args) => patch::run(args),
         Command::Scan(args) => scan::run(args),
         Command::Whatif(args) => whatif::run(&args),
     }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use hyper::Method;
 use muster::limits::Limits;
 use muster::pack::Pack;
 use muster::question::whatif::Body;
@@ -53,7 +54,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let [pack] = ready.packs() else {
         return Err(Usage("give one compiled pack, or only what is to be compiled".to_owned()).into());
     };
-    let told = server.post("/v1/whatif", &serde_json::to_value(args.body(pack)?)?)?;
+    let told = server.send(Method::POST, "/v1/whatif", Some(&serde_json::to_value(args.body(pack)?)?))?;
     let mut out = output::stdout();
     match args.output {
         Format::Json => out.json(&told)?,

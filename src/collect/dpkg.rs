@@ -82,6 +82,7 @@ impl<'t> Stanza<'t> {
             source: Some(source.into()),
             source_version: source_version.filter(|v| *v != version).map(Into::into),
             vendor: None,
+            module: None,
         }))
     }
 }

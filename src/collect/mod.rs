@@ -15,6 +15,7 @@
 mod account;
 mod apk;
 mod asked;
+mod command;
 mod config;
 mod dpkg;
 mod environment;
@@ -39,6 +40,7 @@ mod sshd;
 mod sysctl;
 mod systemd;
 mod text;
+mod update;
 mod walk;
 
 #[cfg(test)]
@@ -90,6 +92,7 @@ type Collector = fn(&Host<'_>) -> Gathered;
 const COLLECTORS: &[(&str, Collector)] = &[
     ("os", os::collect),
     ("package", package::collect),
+    ("update", update::collect),
     ("sysctl", sysctl::collect),
     ("file", file::collect),
     ("text", text::collect),

@@ -23,8 +23,10 @@ pub(super) fn collect(host: &Host<'_>) -> Gathered {
         .with("codename", get("VERSION_CODENAME"));
     if host.root.is_live() {
         let uname = rustix::system::uname();
-        os = os.with("arch", uname.machine().to_string_lossy().into_owned());
-        os = os.with("kernel", uname.release().to_string_lossy().into_owned());
+        let [machine, release, version] = [uname.machine(), uname.release(), uname.version()].map(|t| t.to_string_lossy().into_owned());
+        os = os.with("kernel_version", kernel_version(host.root, &machine, &release, &version));
+        os = os.with("reboot_required", reboot_required(host.root));
+        os = os.with("arch", machine).with("kernel", release);
     } else {
         let kernel = host.root.text("/proc/sys/kernel/osrelease").ok().flatten();
         os = os.with("arch", arch(host.root)).with("kernel", kernel.map(|k| k.trim().to_owned()));
@@ -33,6 +35,34 @@ pub(super) fn collect(host: &Host<'_>) -> Gathered {
         os = os.with_error(format!("{} and {}: no os-release could be read", PLACES[0], PLACES[1]));
     }
     Ok(vec![os])
+}
+
+/// The version of the package that the running kernel is from. `None` where it does not say so, or is not of this system: a container runs on its host's.
+fn kernel_version(root: &Root, machine: &str, release: &str, version: &str) -> Option<String> {
+    if !["/lib/modules", "/usr/lib/modules"].into_iter().any(|folder| root.exists(&format!("{folder}/{release}"))) {
+        return None;
+    }
+    // `#1 SMP PREEMPT_DYNAMIC Debian 6.1.106-3 (2024-08-26)`
+    let mut words = version.split_whitespace().skip_while(|w| *w != "Debian");
+    if let Some(version) = words.nth(1) {
+        return Some(version.to_owned());
+    }
+    // `Ubuntu 5.15.0-91.101-generic 5.15.131`: the version stands before the flavour.
+    if let Some(signature) = root.text("/proc/version_signature").ok().flatten() {
+        let name = signature.split_whitespace().nth(1)?;
+        let mut parts = name.split('-');
+        return Some(format!("{}-{}", parts.next()?, parts.next()?));
+    }
+    // Kernels of rpm distributions are called by the version of their package and the architecture. Those of SUSE leave a part out.
+    release.strip_suffix(machine)?.strip_suffix('.').map(str::to_owned)
+}
+
+/// What packages leave behind that wait for a restart; false only where that is in place and says nothing.
+fn reboot_required(root: &Root) -> Option<bool> {
+    if ["/run/reboot-required", "/var/run/reboot-required", "/run/reboot-needed"].into_iter().any(|path| root.exists(path)) {
+        return Some(true);
+    }
+    root.exists("/usr/share/update-notifier/notify-reboot-required").then_some(false)
 }
 
 /// `NAME=value` lines in the shell's quoting.
@@ -125,6 +155,39 @@ mod tests {
         assert_eq!(release(&parse("ID=debian\nVERSION_CODENAME=sid")).as_deref(), Some("debian:sid"));
         assert_eq!(release(&parse("ID=arch\n")).as_deref(), Some("arch"));
         assert_eq!(release(&parse("")), None);
+    }
+
+    #[test]
+    fn versions_of_running_kernels() {
+        let modules = |release: &str| format!("usr/lib/modules/{release}/modules.dep");
+        for (release, version, signature, expected) in [
+            ("6.1.0-25-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.1.106-3 (2024-08-26)", "", Some("6.1.106-3")),
+            ("5.15.0-91-generic", "#101-Ubuntu SMP Tue Nov 14", "Ubuntu 5.15.0-91.101-generic 5.15.131\n", Some("5.15.0-91.101")),
+            ("5.15.0-91-generic-64k", "#101", "Ubuntu 5.15.0-91.101~20.04.1-generic-64k 5.15.131\n", Some("5.15.0-91.101~20.04.1")),
+            ("5.14.0-427.13.1.el9_4.x86_64", "#1 SMP", "", Some("5.14.0-427.13.1.el9_4")),
+            ("5.14.21-150500.55.7-default", "#1 SMP", "", None),
+        ] {
+            let path = modules(release);
+            let mut files = vec![(path.as_str(), "")];
+            if !signature.is_empty() {
+                files.push(("proc/version_signature", signature));
+            }
+            let tree = crate::collect::tests::Tree::new(&files);
+            let root = Root::new(tree.path());
+            assert_eq!(kernel_version(&root, "x86_64", release, version).as_deref(), expected, "{release}");
+            // In a container.
+            assert_eq!(kernel_version(&root, "x86_64", "4.18.0-1.el8.x86_64", version), None);
+        }
+    }
+
+    #[test]
+    fn waiting_for_a_restart() {
+        for (file, expected) in
+            [("run/reboot-required", Some(true)), ("usr/share/update-notifier/notify-reboot-required", Some(false)), ("x", None)]
+        {
+            let tree = crate::collect::tests::Tree::new(&[(file, "")]);
+            assert_eq!(reboot_required(&Root::new(tree.path())), expected, "{file}");
+        }
     }
 
     #[test]

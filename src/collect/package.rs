@@ -13,6 +13,8 @@ pub(super) struct Package {
     /// Only where it differs from `version`.
     pub(super) source_version: Option<String>,
     pub(super) vendor: Option<String>,
+    /// `nodejs:20`
+    pub(super) module: Option<String>,
 }
 
 /// The packages of a database; none where there is no such database.
@@ -49,4 +51,5 @@ fn to_row(package: Package, format: &str, release: Option<&str>) -> Row {
         .with("format", format)
         .with("release", release)
         .with("vendor", package.vendor)
+        .with("module", package.module)
 }

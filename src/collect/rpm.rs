@@ -18,7 +18,9 @@ const FOLDERS: [&str; 2] = ["/usr/lib/sysimage/rpm", "/var/lib/rpm"];
 const FOREIGN: [&str; 2] = ["Packages.db", "Packages"];
 /// Ends of the names in a query's answer, one field each.
 const QUERY: &str =
-    "%{NAME}\\t%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}\\t%{ARCH}\\t%|SOURCERPM?{%{SOURCERPM}}:{}|\\t%|VENDOR?{%{VENDOR}}:{}|\\n";
+    "%{NAME}\\t%|EPOCH?{%{EPOCH}:}:{}|%{VERSION}-%{RELEASE}\\t%{ARCH}\\t%|SOURCERPM?{%{SOURCERPM}}:{}|\\t%|VENDOR?{%{VENDOR}}:{}|\\t";
+/// Its last field. An rpm from before modules knows no such tag and refuses the whole query.
+const MODULE: [&str; 2] = ["%|MODULARITYLABEL?{%{MODULARITYLABEL}}:{}|\\n", "\\n"];
 /// A query of some thousand packages takes seconds; a stale lock takes for ever.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -89,6 +91,7 @@ mod tag {
     pub(super) const VENDOR: u32 = 1011;
     pub(super) const ARCH: u32 = 1022;
     pub(super) const SOURCERPM: u32 = 1044;
+    pub(super) const MODULARITYLABEL: u32 = 5096;
 }
 
 /// A header as the database keeps it: counts of entries and of data bytes, the index, the data; all big-endian.
@@ -143,10 +146,18 @@ pub(super) fn parse_header(blob: &[u8]) -> Result<Option<Package>, String> {
         header.string(tag::ARCH),
         header.string(tag::SOURCERPM),
         header.string(tag::VENDOR),
+        header.string(tag::MODULARITYLABEL),
     ))
 }
 
-fn package(name: String, version: String, arch: Option<String>, source: Option<String>, vendor: Option<String>) -> Option<Package> {
+fn package(
+    name: String,
+    version: String,
+    arch: Option<String>,
+    source: Option<String>,
+    vendor: Option<String>,
+    label: Option<String>,
+) -> Option<Package> {
     if name == "gpg-pubkey" {
         return None;
     }
@@ -154,11 +165,26 @@ fn package(name: String, version: String, arch: Option<String>, source: Option<S
     // The file name of a source package has no epoch.
     let plain = version.split_once(':').map_or(version.as_str(), |(_, v)| v);
     let source_version = source_version.filter(|v| *v != plain).map(str::to_owned);
-    Some(Package { source: source.map(str::to_owned), source_version, name, version, arch, vendor })
+    Some(Package {
+        source: source.map(str::to_owned),
+        source_version,
+        name,
+        version,
+        arch,
+        vendor,
+        module: label.as_deref().and_then(stream),
+    })
+}
+
+/// `nodejs:20:9030020231211:rhel9`: name and stream; what follows names one build.
+fn stream(label: &str) -> Option<String> {
+    let mut parts = label.splitn(3, ':');
+    let (name, stream) = (parts.next()?, parts.next()?);
+    (!name.is_empty() && !stream.is_empty()).then(|| format!("{name}:{stream}"))
 }
 
 /// `bash-5.1.8-6.el9.src.rpm`: `bash` and `5.1.8-6.el9`.
-fn source_of(file: &str) -> Option<(&str, &str)> {
+pub(super) fn source_of(file: &str) -> Option<(&str, &str)> {
     let stem = file.strip_suffix(".src.rpm").or_else(|| file.strip_suffix(".nosrc.rpm"))?;
     let (name_version, _) = stem.rsplit_once('-')?;
     let (name, _) = name_version.rsplit_once('-')?;
@@ -167,11 +193,19 @@ fn source_of(file: &str) -> Option<(&str, &str)> {
 
 /// Asks rpm. Of another root it is given the database's folder: `--root` would need the right to chroot.
 fn query(folder: &Path, live: bool) -> Result<Vec<Package>, String> {
+    let [with, without] = MODULE.map(|last| format!("{QUERY}{last}"));
+    match query_as(folder, live, &with) {
+        Err(why) if why.contains("unknown tag") => query_as(folder, live, &without),
+        answer => answer,
+    }
+}
+
+fn query_as(folder: &Path, live: bool, query: &str) -> Result<Vec<Package>, String> {
     let mut command = Command::new("rpm");
     if !live {
         command.arg("--dbpath").arg(folder);
     }
-    command.args(["-qa", "--queryformat", QUERY]).env("LC_ALL", "C");
+    command.args(["-qa", "--queryformat", query]).env("LC_ALL", "C");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => "no SQLite database, and rpm is not there to be asked".to_owned(),
@@ -216,11 +250,11 @@ fn parse_answer(text: &str) -> Result<Vec<Package>, String> {
     let mut packages = Vec::new();
     for line in text.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
-        let &[name, version, arch, source, vendor] = fields.as_slice() else {
+        let &[name, version, arch, source, vendor, module] = fields.as_slice() else {
             return Err(format!("rpm: an answer of {} fields", fields.len()));
         };
         let some = |text: &str| Some(text.to_owned()).filter(|t| !t.is_empty() && t != "(none)");
-        packages.extend(package(name.into(), version.into(), some(arch), some(source), some(vendor)));
+        packages.extend(package(name.into(), version.into(), some(arch), some(source), some(vendor), some(module)));
     }
     Ok(packages)
 }
@@ -267,6 +301,7 @@ mod tests {
             (tag::ARCH, Data::Str("x86_64")),
             (tag::SOURCERPM, Data::Str("bind-9.16.23-14.el9_3.src.rpm")),
             (tag::VENDOR, Data::Str("Rocky Enterprise Software Foundation")),
+            (tag::MODULARITYLABEL, Data::Str("bind:9.16:9030020231211:rhel9")),
         ])
     }
 
@@ -276,6 +311,7 @@ mod tests {
         assert_eq!((got.name.as_str(), got.version.as_str()), ("bind-libs", "32:9.16.23-14.el9_3"));
         assert_eq!((got.source.as_deref(), got.source_version.as_deref()), (Some("bind"), None));
         assert_eq!((got.arch.as_deref(), got.vendor.is_some()), (Some("x86_64"), true));
+        assert_eq!((got.module.as_deref(), stream("bind"), stream(":9")), (Some("bind:9.16"), None, None));
         let key = [(tag::NAME, Data::Str("gpg-pubkey")), (tag::VERSION, Data::Str("a")), (tag::RELEASE, Data::Str("b"))];
         assert_eq!(parse_header(&header(&key)), Ok(None));
     }
@@ -304,8 +340,8 @@ mod tests {
 
     #[test]
     fn answers_of_rpm() {
-        let got = parse_answer("bash\t5.1-2\tx86_64\tbash-5.1-2.src.rpm\tFedora\ngpg-pubkey\ta-b\t(none)\t\t\n").unwrap();
-        assert_eq!(got.len(), 1);
+        let got = parse_answer("npm\t5.1-2\tx86_64\tnodejs-5.1-2.src.rpm\tFedora\tnodejs:20:1:a\ngpg-pubkey\ta-b\t(none)\t\t\t\n").unwrap();
+        assert_eq!((got.len(), got[0].module.as_deref()), (1, Some("nodejs:20")));
         assert!(parse_answer("bash 5.1\n").is_err());
     }
 

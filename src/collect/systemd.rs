@@ -5,11 +5,10 @@
 //! as `systemctl list-dependencies` goes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::asked::scope;
+use super::command::{self, Silence};
 use super::item::Pattern;
 use super::{Gap, Gathered, Host, row, table};
 use crate::limits::Limits;
@@ -18,7 +17,6 @@ use crate::scan::Row;
 /// Units of one call, so that its arguments stay short.
 const BATCH: usize = 200;
 const PATIENCE: Duration = Duration::from_secs(60);
-const OUTPUT_BYTES: u64 = 64 << 20;
 const DEPENDENCIES: &str = "Dependencies";
 /// Properties that are lists of words.
 const LISTS: [&str; 32] = [
@@ -202,45 +200,9 @@ fn dependencies(run: Run<'_>, unit: &str, known: &mut Shown) -> Result<String, S
 }
 
 fn systemctl(arguments: &[&str]) -> Result<String, String> {
-    let said = |e: std::io::Error| format!("systemctl: {e}");
-    let mut child = Command::new("systemctl")
-        .args(arguments)
-        .env("LC_ALL", "C")
-        .env("SYSTEMD_COLORS", "0")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|e| if e.kind() == std::io::ErrorKind::NotFound { "systemctl: not installed".to_owned() } else { said(e) })?;
-    let readers = [child.stdout.take().map(read_all), child.stderr.take().map(read_all)];
-    let begun = Instant::now();
-    let status = loop {
-        match child.try_wait().map_err(said)? {
-            Some(status) => break status,
-            None if begun.elapsed() > PATIENCE => {
-                let ended = child.kill().and_then(|()| child.wait());
-                return Err(format!(
-                    "systemctl: no answer within {} s ({})",
-                    PATIENCE.as_secs(),
-                    if ended.is_ok() { "ended" } else { "left" }
-                ));
-            }
-            None => std::thread::sleep(Duration::from_millis(5)),
-        }
-    };
-    let [out, err] = readers.map(|reader| reader.and_then(|r| r.join().ok()).unwrap_or_default());
-    match status.success() {
-        true => Ok(out),
-        false => Err(format!("systemctl: {}", err.lines().find(|l| !l.trim().is_empty()).unwrap_or("failed"))),
-    }
-}
-
-/// Reads beside the waiting, so that a full pipe holds nobody up.
-fn read_all(from: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let read = from.take(OUTPUT_BYTES).read_to_end(&mut bytes);
-        if read.is_ok() { String::from_utf8_lossy(&bytes).into_owned() } else { String::new() }
+    command::ask("systemctl", arguments, PATIENCE).map_err(|silence| match silence {
+        Silence::NotThere => "systemctl: not installed".to_owned(),
+        Silence::Failed(why) => why,
     })
 }
 

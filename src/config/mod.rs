@@ -2,6 +2,7 @@
 //!
 //! docs/OPERATIONS.md lists the options from the comments here. Without a file everything has its default.
 
+mod feeds;
 mod read;
 mod sections;
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub packs: Vec<PathBuf>,
     /// `[[scap]]`: SCAP content and the profiles of it that are judged.
     pub scap: Vec<crate::rule::stream::Stream>,
+    /// `[[feed]]`: what vendors publish that is subscribed to.
+    pub feeds: Vec<crate::subscription::Feed>,
     /// `exclude`: ids of rules whose verdict is `notselected`.
     pub exclude: BTreeSet<String>,
     /// `[drift]`: `for`, how long a rule must fail before sinks hear of it (`0s`), and `reopen_within`, how long after it was resolved an
@@ -104,6 +107,7 @@ impl Default for Config {
             data: PathBuf::from("/var/lib/muster"),
             packs: Vec::new(),
             scap: Vec::new(),
+            feeds: Vec::new(),
             exclude: BTreeSet::new(),
             drift: policy.drift,
             retention_ms: policy.retention_ms,

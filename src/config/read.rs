@@ -93,6 +93,18 @@ impl<'t> Fields<'t> {
         read.map(|v| Spanned::new(span, v))
     }
 
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.fields.contains_key(name)
+    }
+
+    pub(super) fn flag(&mut self, name: &'static str, problems: &mut Problems<'_>) -> Option<bool> {
+        let read = self.typed(name, "true or false", problems, |v| match v {
+            DeValue::Boolean(b) => Some(b),
+            _ => None,
+        })?;
+        Some(read.into_inner())
+    }
+
     pub(super) fn text(&mut self, name: &'static str, problems: &mut Problems<'_>) -> Option<Spanned<String>> {
         let read = self.typed(name, "a string", problems, |v| match v {
             DeValue::String(s) => Some(s.into_owned()),

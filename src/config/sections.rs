@@ -57,6 +57,9 @@ pub(super) fn root(mut fields: Fields<'_>, folder: &Path, config: &mut Config, p
     for sink in fields.tables("sink", problems) {
         config.sinks.extend(self::sink(sink, folder, problems));
     }
+    for feed in fields.tables("feed", problems) {
+        config.feeds.extend(super::feeds::feed(feed, folder, problems));
+    }
     for group in fields.tables("group", problems) {
         config.groups.extend(self::group(group, problems));
     }
@@ -64,6 +67,7 @@ pub(super) fn root(mut fields: Fields<'_>, folder: &Path, config: &mut Config, p
         config.baselines.extend(self::baseline(baseline, &config.groups, problems));
     }
     unique("sink", config.sinks.iter().map(|s| &s.name), problems);
+    unique("feed", config.feeds.iter().map(|f| &f.name), problems);
     unique("group", config.groups.iter().map(|g| &g.name), problems);
     unique("baseline", config.baselines.iter().map(|b| &b.name), problems);
     limits(fields.table("limits", problems), &mut config.limits, problems);
@@ -82,7 +86,12 @@ fn span_of_time(fields: &mut Fields<'_>, name: &'static str, into: &mut i64, lea
     *into = given.into_inner();
 }
 
-fn one_of<T: Copy>(fields: &mut Fields<'_>, name: &'static str, choices: &[(&str, T)], problems: &mut Problems<'_>) -> Option<T> {
+pub(super) fn one_of<T: Copy>(
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    choices: &[(&str, T)],
+    problems: &mut Problems<'_>,
+) -> Option<T> {
     let text = fields.text(name, problems)?;
     let found = choices.iter().find(|(c, _)| c == text.get_ref()).map(|(_, v)| *v);
     if found.is_none() {
@@ -102,7 +111,7 @@ fn unique<'n>(what: &str, names: impl Iterator<Item = &'n String>, problems: &mu
 }
 
 /// A name that becomes part of keys, paths and metrics.
-fn name(fields: &mut Fields<'_>, problems: &mut Problems<'_>) -> String {
+pub(super) fn name(fields: &mut Fields<'_>, problems: &mut Problems<'_>) -> String {
     let Some(name) = fields.needed_text("name", problems) else { return String::new() };
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.get_ref().len() > 64 || !name.get_ref().chars().all(fits) {
@@ -275,6 +284,17 @@ fn limits(mut fields: Fields<'_>, limits: &mut Limits, problems: &mut Problems<'
         outbox,
         rules,
         rule_bytes,
+        feed_document_bytes,
+        feed_bytes,
+        feed_documents,
+        feed_advisories,
+        feed_affected,
+        feed_rows,
+        feed_problems,
+        feed_files,
+        feed_upload_bytes,
+        feed_history,
+        supersedence,
         patch_lists,
         patch_list_entries,
         exemptions,

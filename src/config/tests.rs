@@ -1,5 +1,6 @@
 use super::*;
 use crate::oval::eval::Compat;
+use crate::subscription::{Format, Source};
 
 const FULL: &str = r#"
 listen = "0.0.0.0:80"
@@ -24,6 +25,20 @@ url = "https://tickets.example.org/hook"
 secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 events = ["drift.*"]
 timeout = "5s"
+[[feed]]
+name = "alma"
+format = "osv"
+url = "https://feeds.example.org/almalinux.zip"
+every = "12h"
+checksum = "https://feeds.example.org/almalinux.zip.sha256"
+[[feed]]
+name = "dsa"
+format = "dsa-list"
+path = ["DSA/list", "/abs/DLA/list"]
+enabled = false
+[[feed]]
+name = "kev"
+format = "kev"
 [[group]]
 name = "web"
 endpoints = ["web-*"]
@@ -58,6 +73,10 @@ fn everything_is_read_and_no_secret_shown() {
     assert_eq!(config.drift, DriftPolicy { hold_ms: 600_000, reopen_ms: 5_400_000 });
     assert!(config.refuse_again && config.limits.rows == 10 && config.log.format == LogFormat::Json);
     assert_eq!(config.sinks[0].timeout, Duration::from_secs(5));
+    let [alma, dsa, kev] = &config.feeds[..] else { panic!("{:?}", config.feeds) };
+    assert_eq!((alma.every, alma.enabled, alma.format), (Duration::from_secs(12 * 3600), true, Format::Osv));
+    assert_eq!(dsa.source, Source::Paths(vec!["/etc/muster/DSA/list".into(), "/abs/DLA/list".into()]));
+    assert_eq!((dsa.enabled, &kev.source, kev.every), (false, &Source::Imported, Duration::from_secs(6 * 3600)));
     let policy = config.policy();
     assert_eq!(policy.subscriptions[0].events, ["drift.*"]);
     assert_eq!(policy.requirements().len(), 2);
@@ -92,13 +111,24 @@ fn what_is_missing_or_does_not_fit_is_said() {
         ("[[sink]]\nname = \"a\"\nurl = \"http://h/\"\n", "`secret` or `secret_file` is missing"),
         ("[[sink]]\nname = \"a\"\nurl = \"http://h/\"\nsecret_file = \"gone\"\n", "`/etc/muster/gone` cannot be read"),
         ("[[baseline]]\nname = \"a\"\ngroup = \"b\"\nrules = [\"r\"]\n", "no `[[group]]` is named `b`"),
-        ("[[baseline]]\nname = \"a\"\n", "needs `packages` or `rules`"),
+        ("[[baseline]]\nname = \"a\"\n", "needs `packages`, `rules`, `patches` or `lists`"),
         ("[[baseline]]\nname = \"a\"\npackages = [{name = \"p\", minimum = \"1\"}]\n", "`minimum` and `scheme`"),
         ("[limits]\ninflated_bytes = 5000\n", "limits.inflated_bytes is 5000"),
         ("[enroll]\nagain = \"maybe\"\n", "`again` must be `replace` or `refuse`"),
         ("[retention]\nevents = \"1h\"\n", "at least 24 h"),
         ("[[group]]\nname = \"a\"\nendpoints = [\"*\"]\n[[group]]\nname = \"a\"\nendpoints = [\"*\"]\n", "are named `a`"),
         ("listen = \"7311\"\n", "must be an address and a port"),
+        ("[[feed]]\nname = \"a\"\n", "`format` is missing: osv, csaf"),
+        ("[[feed]]\nname = \"a\"\nformat = \"cvrf\"\n", "`format` must be `osv` or `csaf`"),
+        ("[[feed]]\nname = \"a\"\nformat = \"osv\"\nurl = \"ftp://x/\"\n", "`ftp://x` cannot be used"),
+        ("[[feed]]\nname = \"a\"\nformat = \"osv\"\nurl = \"http://x/\"\npath = \"y\"\n", "`url` or `path`, not both"),
+        ("[[feed]]\nname = \"a\"\nformat = \"osv\"\nurl = \"http://x/\"\nevery = \"1m\"\n", "from 5m to 366d"),
+        ("[[feed]]\nname = \"a\"\nformat = \"osv\"\nurl = [\"http://x/\", \"http://y/\"]\nchecksum = \"http://x/s\"\n", "is of one file"),
+        ("[[feed]]\nname = \"a\"\nformat = \"osv\"\nurl = \"http://x/\"\nchecksum = \"sha256:12\"\n", "`sha256:` with 64 hex digits"),
+        ("[[feed]]\nname = \"a\"\nformat = \"osv\"\nurl = \"http://x/\"\nsignature = \"http://x/s\"\n", "needs `keyring`"),
+        ("[[feed]]\nname = \"a\"\nformat = \"osv\"\nurl = \"http://x/\"\nkeyring = \"gone.gpg\"\n", "keyring `/etc/muster/gone.gpg`"),
+        ("[[feed]]\nname = \"a\"\nformat = \"osv\"\nchecksum = \"http://x/s\"\n", "has no address"),
+        ("[[feed]]\nname = \"a\"\nformat = \"osv\"\n[[feed]]\nname = \"a\"\nformat = \"kev\"\n", "are named `a`"),
     ] {
         let found = problems(text);
         assert!(found.len() == 1 && found[0].contains(says), "{text}\n{found:#?}");

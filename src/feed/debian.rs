@@ -300,6 +300,10 @@ fn detail(advisory: &mut Advisory, text: &str) -> Result<(), String> {
         version => return Err(format!("`{version}` is no version of a Debian package")),
     };
     let mut entry = Affected::new(package(codename, platform, source), Versions::all(Some(Scheme::Dpkg)), state);
+    if state == FixState::NotAffected {
+        // Only this advisory is not for that release: another one may be about the same CVE there (DSA-222 and DSA-226, xpdf in woody).
+        entry.about = vec![advisory.id.clone()];
+    }
     entry.reason = if comment.is_empty() { version.trim_matches(['<', '>']).into() } else { comment.into() };
     advisory.affected.push(entry);
     Ok(())
@@ -328,6 +332,7 @@ mod tests {
         assert_eq!(two.affected[0].versions.contains("2:1.2-3+deb11u1"), Some(false));
         assert_eq!(one.affected.iter().map(|a| a.state).collect::<Vec<_>>(), [FixState::NotAffected, FixState::WillNotFix]);
         assert_eq!(&*one.affected[0].reason, "code not present");
+        assert_eq!((&*one.affected[0].about, one.affected[1].about.len()), (&["DSA-1-1".into()][..], 0));
         let places: Vec<&str> = batch.problems.iter().map(|p| &*p.place).collect();
         assert_eq!(places, ["line 9", "line 11", "line 12", "line 13"]);
     }

@@ -12,7 +12,9 @@
 //!
 //! `versions` is a union of [`Range`]s and of exact texts: `v >= start && v < end` under the row's [`Scheme`], so a compiler emits one comparison for each bound and
 //! groups by (platform, name), the hash key of a row. [`Versions::contains`] is the definition. A module condition ([`Module`]) is a condition on the
-//! same row too: a modular rpm carries its stream in its release (`.module+el8...`), so a modular row is one whose `version` contains `.module`.
+//! same row too: a row is modular if its `version` contains `.module` or it has a `module`. An entry with a module fits modular rows only, of that stream where the
+//! row's `module` says which, or its version does; an entry without one fits the others only. Readers see to it that an entry whose fix is modular has a module,
+//! one without a name if the feed does not say which.
 //!
 //! A [`Fix`] says what ends it. With a `build` the Windows condition is on the `os` row alone: same first three numbers of `build`, fourth below. With a
 //! `kb`, it is "no `hotfix` row with `id` in the set of the KB and all that supersede it" ([`super::supersede`] makes the set at compile time); the absence of a row is one
@@ -271,11 +273,17 @@ impl Platform {
     }
 }
 
-/// A stream of a Red Hat module: `nodejs:20`.
+/// A stream of a Red Hat module: `nodejs:20`. Without a name: some module, the feed does not say which.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Module {
     pub name: Box<str>,
     pub stream: Box<str>,
+}
+
+impl Module {
+    pub fn unnamed() -> Module {
+        Module { name: "".into(), stream: "".into() }
+    }
 }
 
 /// Products by the names that Microsoft gives them.

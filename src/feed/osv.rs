@@ -8,8 +8,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::model::{Advisory, Affected, End, Fix, FixState, Package, Range, Score, Severity, Source, Start, Target, Versions};
-use super::{Reading, Sink, archive, cvss, ecosystem, time, ubuntu};
+use super::model::{Advisory, Affected, End, Fix, FixState, Module, Package, Range, Score, Severity, Source, Start, Target, Versions};
+use super::{Reading, Sink, archive, cvss, ecosystem, redhat, time, ubuntu};
 use crate::limits::Limits;
 use crate::version::Scheme;
 
@@ -139,6 +139,11 @@ fn document(reading: &mut Reading, bytes: &[u8]) {
     if out.severity.is_none() {
         out.severity = read.database_specific.get("severity").and_then(Value::as_str).and_then(Severity::of);
     }
+    if out.severity.is_none() {
+        // `Important: nodejs:20 security update`
+        let word = out.title.split_once(':').map_or("", |(word, _)| word);
+        out.severity = Severity::of(word).filter(|s| s.level.is_some());
+    }
     for (at, product) in read.affected.iter().enumerate() {
         affected(reading, &mut out, product, &format!("/affected/{at}"));
     }
@@ -189,14 +194,14 @@ fn affected(reading: &mut Reading, out: &mut Advisory, product: &Product, place:
     if git && versions.ranges.is_empty() && semver.ranges.is_empty() && versions.exact.is_empty() {
         return reading.note("osv", place, "has only commits: no version of a package to compare");
     }
-    let target = |arches: &[Box<str>]| {
+    let target = |module: Option<Module>| {
         Target::Package(Package {
             ecosystem: Arc::from(name.ecosystem.as_str()),
             platform: ecosystem.platform.clone(),
             kind: ecosystem.kind,
             name: name.name.as_str().into(),
-            arches: arches.to_vec(),
-            module: None,
+            arches: Vec::new(),
+            module,
         })
     };
     for versions in [versions, semver] {
@@ -205,10 +210,21 @@ fn affected(reading: &mut Reading, out: &mut Advisory, product: &Product, place:
         }
         let fixes = fixes(&versions);
         let state = if fixes.is_empty() && versions.ranges.iter().any(|r| r.end == End::Open) { FixState::NoFix } else { FixState::Fixed };
-        let mut entry = Affected::new(target(&[]), versions, state);
-        entry.fixes = fixes;
-        ubuntu::refine(&mut entry, product);
-        out.affected.push(entry);
+        for module in modules(&fixes, &out.title, ecosystem.scheme) {
+            let mut entry = Affected::new(target(module), versions.clone(), state);
+            entry.fixes.clone_from(&fixes);
+            ubuntu::refine(&mut entry, product);
+            out.affected.push(entry);
+        }
+    }
+}
+
+/// OSV has no field for the module of an rpm: that there is one stands in the fixed version, which one in the title.
+fn modules(fixes: &[Fix], title: &str, scheme: Option<Scheme>) -> Vec<Option<Module>> {
+    if scheme == Some(Scheme::Rpm) && fixes.iter().any(|f| redhat::is_modular(&f.version)) {
+        redhat::modules_of_title(title).into_iter().map(Some).collect()
+    } else {
+        vec![None]
     }
 }
 

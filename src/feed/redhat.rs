@@ -67,6 +67,30 @@ pub fn module(text: &str) -> Option<Module> {
     }
 }
 
+/// The modules that an advisory is of whose fix is modular, by its title: `Low: virt:rhel and virt-devel:rhel security and bug fix update`. One without a name if
+/// the title names none.
+pub(super) fn modules_of_title(title: &str) -> Vec<Module> {
+    let mut found: Vec<Module> = Vec::new();
+    for word in title.split([' ', ',']) {
+        let Some((name, stream)) = word.split_once(':') else { continue };
+        // `Moderate:`, `ALSA-2022:5468:`
+        let is_name = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit()) && !name.contains("://");
+        let is_stream = !stream.is_empty() && stream.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '+'));
+        if is_name && is_stream {
+            found.push(Module { name: name.into(), stream: stream.into() });
+        }
+    }
+    if found.is_empty() {
+        found.push(Module::unnamed());
+    }
+    found
+}
+
+/// Such a version is of a module's package.
+pub(super) fn is_modular(version: &str) -> bool {
+    version.contains(".module")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +107,15 @@ mod tests {
         ] {
             assert_eq!(platform(cpe), Platform::new(id, version, cpe), "{cpe}");
         }
+    }
+
+    #[test]
+    fn modules_of_titles() {
+        let named = |title: &str| modules_of_title(title).iter().map(|m| format!("{}:{}", m.name, m.stream)).collect::<Vec<_>>();
+        assert_eq!(named("Low: virt:rhel and virt-devel:rhel security and bug fix update"), ["virt:rhel", "virt-devel:rhel"]);
+        assert_eq!(named("ALSA-2022:5468: php:8.0 security update (Important)"), ["php:8.0"]);
+        assert_eq!(named("Moderate: 389-ds:1.4 security update"), ["389-ds:1.4"]);
+        assert_eq!(named("Moderate: container-tools security update"), [":"]);
     }
 
     #[test]

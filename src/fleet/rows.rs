@@ -276,9 +276,7 @@ impl Rows {
             }
         });
     }
-}
 
-impl Rows {
     /// Asks every row what it says of the patches of a new catalog, in parallel.
     pub fn note_all(&mut self, catalog: &Catalog, limits: &crate::limits::Limits) {
         use rayon::prelude::*;

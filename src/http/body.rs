@@ -1,4 +1,4 @@
-//! Request bodies: bounded in bytes and in time. `Incoming -> Bytes`.
+//! Request bodies: bounded in bytes and in time. `Incoming -> Bytes`, or a file.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use hyper::header::{CONTENT_LENGTH, HeaderMap};
+use tokio::io::AsyncWriteExt;
 
 #[derive(Debug, thiserror::Error)]
 pub enum BodyError {
@@ -15,6 +16,8 @@ pub enum BodyError {
     TimedOut { seconds: u64 },
     #[error("the body broke off: {0}")]
     Broken(hyper::Error),
+    #[error("the body cannot be kept: {0}")]
+    Disk(std::io::Error),
 }
 
 /// Memory that is taken for a body before any of it has come.
@@ -53,6 +56,30 @@ pub async fn read(body: Incoming, headers: &HeaderMap, limit: usize, seconds: u6
         }
     }
     Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+/// The whole body into a file, each piece of it within `seconds` of the one before.
+pub async fn pour(mut body: Incoming, headers: &HeaderMap, file: &mut tokio::fs::File, limit: u64, seconds: u64) -> Result<u64, BodyError> {
+    let too_large = || BodyError::TooLarge { limit: usize::try_from(limit).unwrap_or(usize::MAX) };
+    let said = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+    if said.is_some_and(|n| n > limit) {
+        linger(body);
+        return Err(too_large());
+    }
+    let mut length = 0u64;
+    loop {
+        let frame = tokio::time::timeout(Duration::from_secs(seconds), body.frame()).await;
+        let Some(frame) = frame.map_err(|_| BodyError::TimedOut { seconds })? else { break };
+        let Ok(data) = frame.map_err(BodyError::Broken)?.into_data() else { continue };
+        length = length.saturating_add(u64::try_from(data.len()).unwrap_or(u64::MAX));
+        if length > limit {
+            linger(body);
+            return Err(too_large());
+        }
+        file.write_all(&data).await.map_err(BodyError::Disk)?;
+    }
+    file.flush().await.map_err(BodyError::Disk)?;
+    Ok(length)
 }
 
 /// What is read of a body that nobody wants, so that the client reads the answer instead of a reset connection.

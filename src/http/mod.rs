@@ -31,7 +31,8 @@ use crate::metrics::Metrics;
 use crate::notify::dispatch::Dispatch;
 use crate::shard::Shard;
 use crate::state::Reader;
-use api::{endpoints, events, questions, rules, sinks, system, tasks, uploads};
+use crate::subscription::keeper::Keeper;
+use api::{endpoint_patches, endpoints, events, exemptions, feeds, patch_lists, patches, questions, rules, sinks, system, tasks, uploads};
 use problem::{Kind, Problem};
 use query::Query;
 
@@ -90,6 +91,25 @@ routes! {
     // Questions to the fleet.
     POST   "/v1/query"                                   Admin              questions::ask;
     POST   "/v1/whatif"                                  Admin              questions::what_if;
+    // Patches, and what people decide about them.
+    GET    "/v1/patches"                                 Admin              patches::list;
+    GET    "/v1/patches/{patch}"                         Admin              patches::one;
+    GET    "/v1/patches/{patch}/endpoints"               Admin              patches::endpoints;
+    GET    "/v1/endpoints/{id}/patches"                  Admin              endpoint_patches::list;
+    GET    "/v1/endpoints/{id}/patches/{patch}"          Admin              endpoint_patches::why;
+    GET    "/v1/endpoints/{id}/plan"                     Admin              endpoint_patches::steps;
+    GET    "/v1/patch-lists"                             Admin              patch_lists::list;
+    GET    "/v1/patch-lists/{name}"                      Admin              patch_lists::one;
+    PUT    "/v1/patch-lists/{name}"                      Admin              patch_lists::keep;
+    GET    "/v1/patch-lists/{name}/versions"             Admin              patch_lists::versions;
+    GET    "/v1/exemptions"                              Admin              exemptions::list;
+    POST   "/v1/exemptions"                              Admin              exemptions::add;
+    DELETE "/v1/exemptions/{exemption}"                  Admin              exemptions::end;
+    // What vendors publish.
+    GET    "/v1/feeds"                                   Admin              feeds::list;
+    GET    "/v1/feeds/{feed}"                            Admin              feeds::one;
+    POST   "/v1/feeds/{feed}/sync"                       Admin              feeds::sync;
+    PUT    "/v1/feeds/{feed}/content"                    Admin              feeds::content;
     // What happened, and who is told.
     GET    "/v1/events"                                  Admin              events::list;
     GET    "/v1/sinks"                                   Admin              sinks::list;
@@ -119,6 +139,7 @@ pub struct Core {
     pub reader: Arc<dyn Reader>,
     pub access: Access,
     pub dispatch: Arc<Dispatch>,
+    pub feeds: Arc<Keeper>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -246,6 +267,14 @@ impl Call {
         let Some(body) = body else { return Ok(Bytes::new()) };
         let seconds = self.app.config.load().limits.request_seconds;
         Ok(body::read(body, &self.headers, limit, seconds).await?)
+    }
+
+    /// The whole body into a file, within a limit; it may take as long as it goes on coming.
+    pub async fn body_into(&self, file: &mut tokio::fs::File, limit: u64) -> Result<u64, Problem> {
+        let body = self.body.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(body) = body else { return Ok(0) };
+        let seconds = self.app.config.load().limits.request_seconds;
+        Ok(body::pour(body, &self.headers, file, limit, seconds).await?)
     }
 
     /// A small JSON body.

@@ -20,6 +20,7 @@ use crate::scan::native::DecodeError;
 use crate::scan::scap::ScapError;
 use crate::shard::Refusal;
 use crate::state::StoreError;
+use crate::subscription::FeedError;
 
 macro_rules! kinds {
     ($($kind:ident $slug:literal $status:literal $title:literal;)*) => {
@@ -38,6 +39,7 @@ macro_rules! kinds {
 
 kinds! {
     BadRequest "bad-request" 400 "the request cannot be understood";
+    BadFilter "bad-filter" 400 "the filter cannot be understood";
     BadBody "bad-body" 400 "the body did not arrive whole";
     BadEncoding "bad-encoding" 400 "the body is not what its Content-Encoding says";
     NotAScan "not-a-scan" 400 "the body is not a scan";
@@ -48,14 +50,17 @@ kinds! {
     UnknownRule "unknown-rule" 404 "no such rule";
     UnknownTask "unknown-task" 404 "no such task for this endpoint";
     UnknownSink "unknown-sink" 404 "no such sink";
-    UnknownExemption "unknown-exemption" 404 "no such exemption";
     UnknownPatch "unknown-patch" 404 "no such patch";
+    UnknownList "unknown-list" 404 "no such list of patches";
+    UnknownExemption "unknown-exemption" 404 "no such exemption";
+    UnknownFeed "unknown-feed" 404 "no such feed";
     NoScan "no-scan" 404 "the endpoint has sent no scan yet";
     MethodNotAllowed "method-not-allowed" 405 "the address does not take this method";
     BodyTimeout "body-timeout" 408 "the body came too slowly";
     BaseMismatch "base-mismatch" 409 "the scan changes another scan than the last one";
     AlreadyEnrolled "already-enrolled" 409 "the endpoint is enrolled already";
     ListConflict "list-conflict" 409 "the list has been changed since";
+    FeedBusy "feed-busy" 409 "the feed is being worked on";
     BodyTooLarge "body-too-large" 413 "the body is too large";
     InflatedTooLarge "inflated-too-large" 413 "the body is too large when decompressed";
     InflatedTooDense "inflated-too-dense" 413 "the body grows too much when decompressed";
@@ -66,6 +71,7 @@ kinds! {
     OverLimit "over-limit" 422 "it is over a limit";
     EndpointMismatch "endpoint-mismatch" 422 "the scan is about another endpoint";
     ReloadRefused "reload-refused" 422 "the configuration or the packs have problems; the present ones stay";
+    FeedRefused "feed-refused" 422 "the feed's content is not taken; what was there stays in use";
     Internal "internal" 500 "something failed inside";
     Busy "busy" 503 "too many uploads at once";
     StorageFull "storage-full" 503 "the disk is full";
@@ -268,6 +274,24 @@ impl From<BodyError> for Problem {
             BodyError::TooLarge { limit } => Problem::new(Kind::BodyTooLarge, detail).with("limit", limit),
             BodyError::TimedOut { seconds } => Problem::new(Kind::BodyTimeout, detail).with("limit", seconds),
             BodyError::Broken(_) => Problem::new(Kind::BadBody, detail),
+            BodyError::Disk(e) if e.kind() == std::io::ErrorKind::StorageFull => Problem::new(Kind::StorageFull, detail).retry_after(30),
+            BodyError::Disk(e) => internal(&e),
+        }
+    }
+}
+
+impl From<FeedError> for Problem {
+    fn from(error: FeedError) -> Problem {
+        let detail = error.to_string();
+        match error {
+            FeedError::Unknown(..) => Problem::new(Kind::UnknownFeed, detail),
+            FeedError::Busy(_) => Problem::new(Kind::FeedBusy, detail).retry_after(5),
+            FeedError::Suspicious { before, now } => Problem::new(Kind::FeedRefused, detail).with("before", before).with("now", now),
+            FeedError::Disk(e) if e.source.kind() == std::io::ErrorKind::StorageFull => {
+                Problem::new(Kind::StorageFull, detail).retry_after(30)
+            }
+            FeedError::Inside(_) | FeedError::Disk(_) | FeedError::State(_) => internal(&error),
+            _ => Problem::new(Kind::FeedRefused, detail),
         }
     }
 }

@@ -5,14 +5,11 @@ use std::path::Path;
 
 use memmap2::Mmap;
 
-use super::PackError;
-
 #[expect(unsafe_code, reason = "a mapping is unsafe by nature; see SAFETY")]
-pub(super) fn map(path: &Path) -> Result<Mmap, PackError> {
-    let fail = |source| PackError::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(fail)?;
-    // SAFETY: a mapping is undefined behaviour if the file changes below it. Compiled packs are named after their content, written
-    // under a temporary name, renamed into place and never modified (`wire::write_file`), in a folder that only the daemon's user
+pub(crate) fn map(path: &Path) -> std::io::Result<Mmap> {
+    let file = File::open(path)?;
+    // SAFETY: a mapping is undefined behaviour if the file changes below it. Compiled packs and catalogs are named after their content,
+    // written under a temporary name, renamed into place and never modified (their `write_file`), in a folder that only the daemon's user
     // writes to. A file that is removed stays mapped; one that somebody truncates by hand kills the process with SIGBUS.
-    unsafe { Mmap::map(&file) }.map_err(fail)
+    unsafe { Mmap::map(&file) }
 }

@@ -9,7 +9,7 @@
 
 pub mod code;
 pub mod compile;
-mod map;
+pub(crate) mod map;
 mod matcher;
 pub mod predicate;
 pub mod program;
@@ -181,7 +181,7 @@ impl std::fmt::Debug for Pack {
 impl Pack {
     /// Maps a compiled pack from a file.
     pub fn open(path: &Path) -> Result<Pack, PackError> {
-        Pack::check(Bytes::Mapped(map::map(path)?))
+        Pack::check(Bytes::Mapped(map::map(path).map_err(|source| PackError::Io { path: path.to_owned(), source })?))
     }
 
     /// Takes a compiled pack from memory.

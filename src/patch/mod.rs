@@ -10,11 +10,14 @@
 pub mod catalog;
 pub mod define;
 pub mod explain;
+pub mod facts;
+pub mod filter;
 pub mod list;
 pub mod plan;
 pub mod rank;
 pub mod report;
 pub mod stand;
+pub mod systeminfo;
 pub mod windows;
 
 use serde::{Deserialize, Serialize};
@@ -128,6 +131,9 @@ impl State {
         State::UnderInvestigation,
         State::NotChecked,
     ];
+
+    /// There is something to install for it, and it is needed or waits for a restart, whatever was decided about it.
+    pub const APPLICABLE: [State; 4] = [State::Missing, State::Superseded, State::Exempt, State::PendingReboot];
 
     pub fn name(self) -> &'static str {
         match self {

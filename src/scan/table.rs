@@ -124,14 +124,14 @@ pub static TABLES: &[Table] = &[
         value: None,
         fold_case: false,
         doc: "The operating system. Decides to which platforms a rule applies.",
-        collectors: "muster scan (/etc/os-release, uname); Windows agents",
+        collectors: "muster scan (/etc/os-release, uname); Windows agents; muster scan import systeminfo",
         columns: &[
             col("family", Str, "`linux`, `windows` or `macos`"),
             col("id", Str, "`debian`, `ubuntu`, `rhel`, `windows-server`, ... (os-release ID)"),
             col("id_like", Str, "space-separated ids that this system is like (os-release ID_LIKE)"),
             col("name", Str, "for people: `Debian GNU/Linux 12 (bookworm)`"),
             col("version", Str, "`12`, `22.04`, `9.4`, `2022`"),
-            col("codename", Str, "`bookworm`"),
+            col("codename", Str, "`bookworm`; Windows: release or service pack, `22H2`, `Service Pack 1`"),
             col("build", Str, "full build on Windows, `10.0.20348.2700`"),
             col("arch", Str, "`x86_64`, `aarch64`"),
             col("kernel", Str, "release of the running kernel"),
@@ -156,6 +156,7 @@ pub static TABLES: &[Table] = &[
             col("format", Str, "`deb`, `rpm`, `apk`, `msi`, `appx`"),
             col("release", Str, "distribution release it was built for, `debian:12`"),
             col("vendor", Str, "publisher"),
+            col("module", Str, "module and stream that an rpm was built for, `nodejs:20`; not there: of none, or not told"),
         ],
     },
     Table {
@@ -173,7 +174,7 @@ pub static TABLES: &[Table] = &[
             col("arch", Str, "architecture"),
             col("source", Str, "source package name, where it is known"),
             col("release", Str, "distribution release, as in `package`"),
-            col("repository", Str, "which repository offers it: `bookworm-security/main`, `baseos`"),
+            col("repository", Str, "which repository offers it: `Debian-Security:12/stable-security`, `baseos`"),
         ],
     },
     Table {
@@ -183,11 +184,17 @@ pub static TABLES: &[Table] = &[
         value: None,
         fold_case: true,
         doc: "Installed Windows updates.",
-        collectors: "Windows agents",
+        collectors: "Windows agents; muster scan import systeminfo",
         columns: &[
             col("id", Str, "`kb5031364`, lower case"),
             col("description", Str, "`Security Update`"),
             col("installed_on", Str, "date, `2026-11-10`"),
+            col(
+                "system",
+                Str,
+                "what it is installed on, in the words of Microsoft's advisories: `Windows 10 Version 1809 for x64-based Systems`. \
+                 What an update replaces differs by system; without it, what it replaces on any counts",
+            ),
         ],
     },
     Table {

@@ -35,6 +35,7 @@ use crate::policy::Policy;
 use crate::shard::{Input, LoadError, Shard};
 use crate::state::embedded::EmbeddedStore;
 use crate::state::{Reader, Store, StoreError};
+use crate::subscription::keeper::Keeper;
 
 /// What the command line says.
 #[derive(Clone, Debug, Default)]
@@ -211,6 +212,8 @@ struct Running {
     dispatching: JoinHandle<()>,
     stop_dispatching: oneshot::Sender<()>,
     ticking: JoinHandle<()>,
+    feeding: JoinHandle<()>,
+    feeds: Arc<Keeper>,
 }
 
 /// Loads, judges, and starts what works in the background.
@@ -230,15 +233,19 @@ async fn start(app: &Arc<App>) -> Result<Running, ServeError> {
     packs::forget_others(&config.data, loaded.pack.digest());
     let dispatch = Arc::new(Dispatch::new(ingest.clone(), loaded.reader.clone(), metrics.clone(), wake));
     dispatch.configure(loaded.sinks);
+    // Before anything is answered: what the fleet misses is part of what it is.
+    let feeds = Arc::new(Keeper::new(&config, ingest.clone(), metrics.clone()));
+    feeds.publish().await?;
+    let feeding = tokio::spawn(feeds.clone().run());
     let (stop_dispatching, stopped) = oneshot::channel();
     let dispatching = tokio::spawn(dispatch.clone().run(stopped));
     let ticking = tokio::spawn(tick(ingest.clone()));
-    app.load(Core { ingest, reader: loaded.reader, access: loaded.access, dispatch });
+    app.load(Core { ingest, reader: loaded.reader, access: loaded.access, dispatch, feeds: feeds.clone() });
     metrics.config_ok.set(1);
     metrics.config_time.set(clock::now().as_duration().as_secs_f64());
     metrics.start_time.set(clock::now().as_duration().as_secs_f64());
     app.enter(Phase::Ready);
-    Ok(Running { written, dispatching, stop_dispatching, ticking })
+    Ok(Running { written, dispatching, stop_dispatching, ticking, feeding, feeds })
 }
 
 /// Time passes, a second at a time; never two of them in the queue.
@@ -258,9 +265,13 @@ impl Running {
     async fn stop(self, ended: Option<Result<Result<(), StoreError>, oneshot::error::RecvError>>, app: Arc<App>) -> Result<(), ServeError> {
         drop(self.stop_dispatching);
         self.ticking.abort();
+        self.feeding.abort();
         // How they ended is of no interest.
         drop(self.dispatching.await);
         drop(self.ticking.await);
+        drop(self.feeding.await);
+        self.feeds.stop().await;
+        drop(self.feeds);
         // With the last one who could send it something, the writer ends.
         drop(app);
         let ended = match ended {
@@ -309,6 +320,7 @@ async fn take_anew(app: &Arc<App>) -> Result<Vec<String>, Vec<String>> {
     let swap = Input::Swap { pack: pack.clone(), policy: Box::new(config.policy()) };
     core.ingest.submit(swap).await.map_err(|e| vec![e.to_string()])?;
     core.dispatch.configure(sinks);
+    core.feeds.configure(&config).await.map_err(|e| vec![e.to_string()])?;
     packs::forget_others(&config.data, pack.digest());
     app.config.store(Arc::new(config));
     Ok(notes)

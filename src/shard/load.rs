@@ -3,16 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::patches::{Patches, StoredExemption};
 use super::{Alert, Kept, Shard, Totals, outbox};
+use crate::deploy::{Action, Blocked, Task, TaskState};
 use crate::fleet::{Endpoint, Fleet};
 use crate::limits::Limits;
 use crate::pack::Pack;
 use crate::pack::program::Tallies;
 use crate::patch::list::{Decisions, PatchList};
 use crate::policy::Policy;
+use crate::rule::FixState;
 use crate::scan::table::TableId;
-use crate::state::{Batch, Space, Store, StoreError, decode, split_pair};
+use crate::state::{Batch, Space, Store, StoreError, decode, decode_version, split_pair};
+use crate::version::Scheme;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -151,7 +156,10 @@ impl Shard {
             Ok(())
         })?;
         store.each(Space::Tasks, &mut |k, v| {
-            let task = decode(Space::Tasks, k, v)?;
+            let task = match v.first() {
+                Some(1) => decode_version::<OldTask>(Space::Tasks, 1, k, v)?.into(),
+                _ => decode(Space::Tasks, k, v)?,
+            };
             if let Some(at) = split_pair(k).and_then(|(id, _)| self.fleet.find(id)) {
                 self.restore_task(at, task);
             }
@@ -165,6 +173,30 @@ impl Shard {
             Ok(())
         })?;
         Ok(())
+    }
+}
+
+/// A task as it was stored before actions could be about patches.
+#[derive(Serialize, Deserialize)]
+struct OldTask {
+    id: String,
+    item: String,
+    baselines: Vec<String>,
+    action: (String, FixState, Option<String>, Option<Scheme>),
+    state: TaskState,
+    blocked: Option<Blocked>,
+    attempts: u32,
+    created_ms: i64,
+    changed_ms: i64,
+    message: Option<String>,
+}
+
+impl From<OldTask> for Task {
+    fn from(old: OldTask) -> Task {
+        let OldTask { id, item, baselines, action, state, blocked, attempts, created_ms, changed_ms, message } = old;
+        let (package, installed, minimum, scheme) = action;
+        let action = Action { package, state: installed, minimum, scheme, patch: None };
+        Task { id, item, baselines, action, state, blocked, attempts, created_ms, changed_ms, message }
     }
 }
 
@@ -192,4 +224,32 @@ fn last_event(store: &dyn Store) -> Result<u64, StoreError> {
         }
     }
     Ok(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{decode_version, encode};
+
+    #[test]
+    fn tasks_of_an_earlier_muster_are_read() {
+        let old = OldTask {
+            id: "tsk_t_1".into(),
+            item: "package:chrony".into(),
+            baselines: vec!["base".into()],
+            action: ("chrony".into(), FixState::Installed, Some("4".into()), Some(Scheme::Dpkg)),
+            state: TaskState::Failed,
+            blocked: Some(Blocked::RetryExhausted),
+            attempts: 5,
+            created_ms: 1,
+            changed_ms: 2,
+            message: None,
+        };
+        let mut bytes = encode(Space::Tasks, &old);
+        bytes[0] = 1;
+        assert!(decode::<Task>(Space::Tasks, b"k", &bytes).is_err());
+        let task = Task::from(decode_version::<OldTask>(Space::Tasks, 1, b"k", &bytes).unwrap());
+        assert_eq!((task.action.package.as_str(), task.action.patch.is_none(), task.attempts), ("chrony", true, 5));
+        assert_eq!(decode::<Task>(Space::Tasks, b"k", &encode(Space::Tasks, &task)).unwrap(), task);
+    }
 }

@@ -91,7 +91,7 @@ impl EmbeddedStore {
 }
 
 /// Bytes that this user may still write to the file system of a folder, and its size.
-fn space_left(folder: &Path) -> Option<(u64, u64)> {
+pub(crate) fn space_left(folder: &Path) -> Option<(u64, u64)> {
     let stat = rustix::fs::statvfs(folder).ok()?;
     Some((stat.f_bavail.saturating_mul(stat.f_frsize), stat.f_blocks.saturating_mul(stat.f_frsize)))
 }

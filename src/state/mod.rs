@@ -41,6 +41,15 @@ pub enum Space {
 }
 
 impl Space {
+    /// Of the encoding of its records.
+    fn version(self) -> u8 {
+        match self {
+            // From 2 on an action may be about a patch.
+            Space::Tasks => 2,
+            _ => 1,
+        }
+    }
+
     pub const FIXED: [Space; 11] = [
         Space::Meta,
         Space::Rows,
@@ -115,7 +124,7 @@ impl Batch {
     }
 
     pub fn put_record<T: Serialize>(&mut self, space: Space, key: impl Into<Vec<u8>>, record: &T) {
-        self.put(space, key, encode(record));
+        self.put(space, key, encode(space, record));
     }
 
     pub fn delete(&mut self, space: Space, key: impl Into<Vec<u8>>) {
@@ -150,19 +159,22 @@ pub trait Reader: Send + Sync {
 }
 
 /// A record in its stored form: the version of the encoding, then postcard.
-pub fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+pub fn encode<T: Serialize>(space: Space, record: &T) -> Vec<u8> {
     // Records are plain data; there is nothing that postcard cannot write into a Vec.
-    postcard::to_extend(record, vec![RECORD_VERSION]).unwrap_or_default()
+    postcard::to_extend(record, vec![space.version()]).unwrap_or_default()
 }
 
 /// INVARIANT: a record of another version is refused, never read as something else.
-const RECORD_VERSION: u8 = 1;
-
 pub fn decode<T: DeserializeOwned>(space: Space, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
+    decode_version(space, space.version(), key, bytes)
+}
+
+/// The same for records that an earlier muster wrote.
+pub fn decode_version<T: DeserializeOwned>(space: Space, version: u8, key: &[u8], bytes: &[u8]) -> Result<T, StoreError> {
     let damaged = |why: String| StoreError::Damaged { space: space.name(), key: String::from_utf8_lossy(key).into_owned(), why };
     match bytes.split_first() {
-        Some((&RECORD_VERSION, rest)) => postcard::from_bytes(rest).map_err(|e| damaged(e.to_string())),
-        Some((other, _)) => Err(damaged(format!("it has version {other}, this muster reads {RECORD_VERSION}"))),
+        Some((found, rest)) if *found == version => postcard::from_bytes(rest).map_err(|e| damaged(e.to_string())),
+        Some((other, _)) => Err(damaged(format!("it has version {other}, this muster reads {version}"))),
         None => Err(damaged("it is empty".to_owned())),
     }
 }

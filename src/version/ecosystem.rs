@@ -97,7 +97,8 @@ fn find(list: &[(&str, Scheme)], name: &str) -> Option<Scheme> {
 }
 
 /// What a vendor did to its numbers, undone before they are compared, so that advisories of either form mean the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Numbering {
     #[default]
     Plain,
@@ -184,11 +185,16 @@ impl Products {
         Ok(())
     }
 
+    /// The order that a product has for itself, beside that of its ecosystem.
+    pub fn own(&self, ecosystem: &str, product: &str) -> Option<Order> {
+        let key = (ecosystem.split(':').next()?.trim().to_lowercase(), product.trim().to_lowercase());
+        self.0.get(&key).copied()
+    }
+
     /// The order of a product's versions: its own, else that of its ecosystem. None where neither is known: then only equality can be told.
     pub fn order(&self, ecosystem: &str, product: &str) -> Option<Order> {
-        let key = (ecosystem.split(':').next()?.trim().to_lowercase(), product.trim().to_lowercase());
-        let own = self.0.get(&key).copied();
-        own.or_else(|| Some(Order { scheme: of_ecosystem(ecosystem).or_else(|| of_purl(ecosystem))?, numbering: Numbering::Plain }))
+        self.own(ecosystem, product)
+            .or_else(|| Some(Order { scheme: of_ecosystem(ecosystem).or_else(|| of_purl(ecosystem))?, numbering: Numbering::Plain }))
     }
 }
 

@@ -3,6 +3,6 @@
 mod catalog;
 mod decided;
 mod linux;
-mod report;
+pub(crate) mod report;
 mod subscription;
 mod windows;

@@ -1,1 +1,4 @@
-//! Windows: what WES-NG says of real hosts, held against ours.
+//! Windows: what WES-NG says of real hosts held against ours, and what Microsoft's documents mean for hosts of our own.
+
+mod cvrf;
+mod wesng;

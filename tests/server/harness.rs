@@ -31,12 +31,12 @@ tests:
 "#;
 
 /// A folder with a pack and a configuration.
-pub(super) struct Home {
-    pub(super) folder: TempDir,
+pub(crate) struct Home {
+    pub(crate) folder: TempDir,
 }
 
 impl Home {
-    pub(super) fn new(more: &str) -> Home {
+    pub(crate) fn new(more: &str) -> Home {
         let home = Home { folder: tempfile::tempdir().unwrap() };
         std::fs::create_dir(home.path("rules")).unwrap();
         std::fs::write(home.path("rules/pack.yaml"), "id: small\ntitle: Small\nversion: 1.0.0\n").unwrap();
@@ -45,25 +45,25 @@ impl Home {
         home
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub(super) fn configure(&self, more: &str) {
+    pub(crate) fn configure(&self, more: &str) {
         let text = format!("data = \"data\"\npacks = [\"rules\"]\n{more}");
         std::fs::write(self.path("muster.toml"), text).unwrap();
     }
 
-    pub(super) async fn start(&self) -> Server {
+    pub(crate) async fn start(&self) -> Server {
         Server::start(&self.path("muster.toml")).await
     }
 }
 
-pub(super) struct Server {
-    pub(super) url: String,
-    pub(super) admin: String,
-    pub(super) secret: String,
-    pub(super) reload: muster::serve::Reload,
+pub(crate) struct Server {
+    pub(crate) url: String,
+    pub(crate) admin: String,
+    pub(crate) secret: String,
+    pub(crate) reload: muster::serve::Reload,
     client: Client,
     stop: oneshot::Sender<()>,
     done: JoinHandle<Result<(), ServeError>>,
@@ -71,21 +71,21 @@ pub(super) struct Server {
 
 /// An answer: status, headers, JSON (or the text as a JSON string).
 #[derive(Debug)]
-pub(super) struct Got {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Value,
+pub(crate) struct Got {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
 }
 
 impl Got {
     /// The slug of a problem.
-    pub(super) fn problem(&self) -> &str {
+    pub(crate) fn problem(&self) -> &str {
         self.body["type"].as_str().unwrap_or_default().trim_start_matches("/problems/")
     }
 }
 
 impl Server {
-    pub(super) async fn start(file: &Path) -> Server {
+    pub(crate) async fn start(file: &Path) -> Server {
         let config = config::load(Some(file), Overrides::default()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -109,13 +109,13 @@ impl Server {
     }
 
     /// Stops it and waits until all is written.
-    pub(super) async fn stop(self) {
+    pub(crate) async fn stop(self) {
         drop(self.client);
         drop(self.stop);
         tokio::time::timeout(Duration::from_secs(20), self.done).await.expect("it stops").unwrap().unwrap();
     }
 
-    pub(super) async fn send(&self, method: &str, path: &str, token: &str, headers: HeaderMap, body: impl Into<Bytes>) -> Got {
+    pub(crate) async fn send(&self, method: &str, path: &str, token: &str, headers: HeaderMap, body: impl Into<Bytes>) -> Got {
         let mut headers = headers;
         if !token.is_empty() {
             headers.insert(AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
@@ -129,18 +129,18 @@ impl Server {
     }
 
     /// A GET as the administrator that must work.
-    pub(super) async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let got = self.send("GET", path, &self.admin, HeaderMap::new(), "").await;
         assert_eq!(got.status, 200, "{path}: {got:?}");
         got.body
     }
 
-    pub(super) async fn post(&self, path: &str, token: &str, body: Value) -> Got {
+    pub(crate) async fn post(&self, path: &str, token: &str, body: Value) -> Got {
         self.send("POST", path, token, HeaderMap::new(), body.to_string()).await
     }
 
     /// Enrols an endpoint and gives its key.
-    pub(super) async fn enroll(&self, id: &str) -> String {
+    pub(crate) async fn enroll(&self, id: &str) -> String {
         let body =
             json!({"secret": self.secret, "endpoint": {"id": id, "hostname": format!("{id}.example.org"), "labels": {"env": "test"}}});
         let got = self.post("/v1/enroll", "", body).await;
@@ -148,7 +148,7 @@ impl Server {
         got.body["key"].as_str().unwrap().to_owned()
     }
 
-    pub(super) async fn put(&self, id: &str, key: &str, encoding: &str, body: impl Into<Bytes>) -> Got {
+    pub(crate) async fn put(&self, id: &str, key: &str, encoding: &str, body: impl Into<Bytes>) -> Got {
         let mut headers = HeaderMap::new();
         if !encoding.is_empty() {
             headers.insert(CONTENT_ENCODING, encoding.parse().unwrap());
@@ -157,14 +157,14 @@ impl Server {
     }
 
     /// An upload that must work.
-    pub(super) async fn upload(&self, id: &str, key: &str, scan: String) -> Value {
+    pub(crate) async fn upload(&self, id: &str, key: &str, scan: String) -> Value {
         let got = self.put(id, key, "", scan).await;
         assert_eq!(got.status, 200, "{got:?}");
         got.body
     }
 
     /// Sends bytes as they are and gives what comes back until the server closes.
-    pub(super) async fn raw(&self, bytes: &[u8]) -> String {
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = TcpStream::connect(self.url.trim_start_matches("http://")).await.unwrap();
         stream.write_all(bytes).await.unwrap();
         let mut answer = Vec::new();
@@ -173,7 +173,7 @@ impl Server {
     }
 
     /// Waits until a GET gives what is wanted.
-    pub(super) async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         for _ in 0..200 {
             let got = self.get(path).await;
             if wanted(&got) {
@@ -186,7 +186,7 @@ impl Server {
 }
 
 /// A scan of a Debian with this setting and these packages.
-pub(super) fn scan(forward: &str, packages: &[&str]) -> String {
+pub(crate) fn scan(forward: &str, packages: &[&str]) -> String {
     let packages: Vec<Value> = packages.iter().map(|p| json!({"name": p, "version": "1.0-1", "format": "deb"})).collect();
     let tables = json!({
         "os": [{"family": "linux", "id": "debian", "version": "12"}],
@@ -196,6 +196,6 @@ pub(super) fn scan(forward: &str, packages: &[&str]) -> String {
     document(&tables)
 }
 
-pub(super) fn document(tables: &Value) -> String {
+pub(crate) fn document(tables: &Value) -> String {
     format!("{{\"format\":\"muster.scan/1\",\"tables\":{tables}}}")
 }

@@ -3,8 +3,9 @@
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests")]
 
 mod drift;
-mod harness;
+pub(crate) mod harness;
 mod life;
+mod patches;
 mod questions;
 mod scap;
 mod uploads;

@@ -251,7 +251,13 @@ impl Machine {
     async fn carry_out(&mut self) -> anyhow::Result<()> {
         let tasks = self.server.fetch_tasks(&self.scan.endpoint).await?;
         for task in &tasks {
+            for package in task.action.patch.iter().flat_map(|p| &p.packages) {
+                if let Some(minimum) = &package.minimum {
+                    simulate::upgrade(&mut self.scan, &package.name, minimum);
+                }
+            }
             match task.action.state {
+                _ if task.action.patch.is_some() => {}
                 muster::rule::FixState::Installed => {
                     simulate::install(&mut self.scan, &task.action.package, task.action.minimum.as_deref().unwrap_or("1.0-1"));
                 }

@@ -107,10 +107,15 @@ async fn demo(args: Args) -> anyhow::Result<Outcome> {
     let mut fleet = Fleet::new(client.clone(), &url, secret.trim(), host, feed.past.clone(), args.endpoints, args.seed);
     fleet.enroll(&stage).await?;
     fleet.upload_all(&stage).await?;
+    let asked = report::Api::new(client, &url, admin.trim());
+    if !feed.is_empty() {
+        stage.begin("reading the feed and choosing patches");
+        asked.wait_for_patches().await?;
+        asked.choose_patches(patches::LIST).await?;
+    }
     fleet.drift_some(&stage).await?;
     fleet.mend_some(&stage).await?;
     fleet.carry_out_tasks(&stage).await?;
-    let asked = report::Api::new(client, &url, admin.trim());
     stage.begin("waiting for the webhooks");
     asked.wait_for_webhooks(SETTLE).await?;
     stage.end();
@@ -118,7 +123,7 @@ async fn demo(args: Args) -> anyhow::Result<Outcome> {
     let summary = asked.summary(&fleet.host).await?;
     match args.output {
         Format::Json => output::stdout().json(&summary)?,
-        Format::Table => report::print(&asked, &summary, &receiver, &started.admin_token).await?,
+        Format::Table => report::print(&asked, &summary, feed.real, &receiver, &started.admin_token).await?,
     }
     if !args.once {
         stay_up(fleet, asked, args.seed).await?;

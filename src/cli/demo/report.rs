@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bytes::Bytes;
 use hyper::Method;
-use hyper::header::{AUTHORIZATION, HeaderMap, HeaderValue};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use muster::client::Client;
 use muster::scan::Scan;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::fleet;
 use super::receiver::Child;
@@ -33,6 +33,8 @@ pub(super) struct Summary {
     drift: BTreeMap<&'static str, u64>,
     webhooks: BTreeMap<&'static str, u64>,
     tasks: BTreeMap<&'static str, u64>,
+    /// Sums over the endpoints, and how many patches the feed has.
+    patches: BTreeMap<&'static str, u64>,
     host: Host,
 }
 
@@ -42,6 +44,13 @@ struct Host {
     packages: usize,
     rows: usize,
 }
+
+/// States of patches that the summary counts.
+const STATES: [&str; 3] = ["missing", "superseded", "exempt"];
+/// Items of the must-have baseline in the summary.
+const TASKS_SHOWN: usize = 12;
+/// How long reading the demo's feed may take.
+const FEED_READ: Duration = Duration::from_secs(60);
 
 /// A rule with how many endpoints fail it.
 struct Worst {
@@ -70,6 +79,45 @@ impl Api {
         serde_json::from_slice(&self.text(path).await?).with_context(|| path.to_owned())
     }
 
+    async fn put(&self, path: &str, body: &Value) -> anyhow::Result<()> {
+        let mut headers = HeaderMap::new();
+        headers.insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {}", self.token))?);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let (url, body) = (format!("{}{path}", self.url), Bytes::from(body.to_string()));
+        let response = self.client.send(Method::PUT, &url, headers, body, Duration::from_secs(60), 32 << 20).await?;
+        anyhow::ensure!(response.status.is_success(), "{path}: {}", String::from_utf8_lossy(&response.body));
+        Ok(())
+    }
+
+    /// Until the daemon has compiled the feed.
+    pub(super) async fn wait_for_patches(&self) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while self.metric("muster_patches", "").await? == 0 {
+            anyhow::ensure!(begun.elapsed() < FEED_READ, "the daemon did not read the demo's feed: {}", self.json("/v1/feeds").await?);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
+    /// What a patch manager does: chooses by a filter what must be installed.
+    pub(super) async fn choose_patches(&self, list: &str) -> anyhow::Result<()> {
+        let filter = "applicable, not superseded, severity>=medium";
+        let body = json!({"filter": filter, "author": "demo", "note": "what the fleet lacks"});
+        self.put(&format!("/v1/patch-lists/{list}"), &body).await
+    }
+
+    /// The patches that the fleet lacks, the most urgent first.
+    async fn urgent(&self, most: usize) -> anyhow::Result<Vec<Value>> {
+        let mut patches = self.all("/v1/patches?filter=applicable%2C%20not%20superseded").await?;
+        patches.retain(|p| p["counts"]["missing"].as_u64().unwrap_or(0) > 0);
+        patches.sort_by_key(|p| {
+            let number = |v: &Value| std::cmp::Reverse(v.as_u64().unwrap_or(0));
+            (number(&p["priority"]), number(&p["counts"]["missing"]), p["id"].as_str().unwrap_or_default().to_owned())
+        });
+        patches.truncate(most);
+        Ok(patches)
+    }
+
     /// All items of a resource, page by page.
     async fn all(&self, path: &str) -> anyhow::Result<Vec<Value>> {
         let (mut out, mut cursor) = (Vec::new(), String::new());
@@ -94,7 +142,8 @@ impl Api {
     async fn metric(&self, name: &str, label: &str) -> anyhow::Result<u64> {
         let text = self.text("/metrics").await?;
         let text = std::str::from_utf8(&text)?;
-        let samples = text.lines().filter(|l| l.starts_with(name) && l.contains(label));
+        let of = |l: &&str| l.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']));
+        let samples = text.lines().filter(of).filter(|l| l.contains(label));
         let values = samples.filter_map(|l| l.rsplit_once(' ')?.1.parse::<f64>().ok());
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter of the demo")]
         Ok(values.sum::<f64>() as u64)
@@ -122,7 +171,12 @@ impl Api {
             *verdicts.entry(verdict.clone()).or_default() += n.as_u64().unwrap_or(0);
         }
         let (packages, rows) = fleet::rows(host);
+        let mut patches = BTreeMap::from([("known", self.metric("muster_patches", "").await?)]);
+        for state in STATES {
+            patches.insert(state, self.metric("muster_patch_states", &format!("state=\"{state}\"")).await?);
+        }
         Ok(Summary {
+            patches,
             endpoints: status["fleet"]["endpoints"].as_u64().context("the number of endpoints")?,
             rules: status["fleet"]["rules"].as_u64().context("the number of rules")?,
             verdicts,
@@ -174,7 +228,7 @@ fn counts<K: std::fmt::Display>(of: &BTreeMap<K, u64>) -> String {
     of.iter().filter(|(_, n)| **n > 0).map(|(k, n)| format!("{n} {k}")).collect::<Vec<_>>().join(", ")
 }
 
-pub(super) async fn print(api: &Api, s: &Summary, receiver: &Child, token: &Path) -> anyhow::Result<()> {
+pub(super) async fn print(api: &Api, s: &Summary, feed_is_real: bool, receiver: &Child, token: &Path) -> anyhow::Result<()> {
     let worst = api.worst(12).await?;
     let drift = api.all("/v1/events?type=drift.opened").await?;
     let tasks = api.all("/v1/tasks?state=queued").await?;
@@ -190,6 +244,21 @@ pub(super) async fn print(api: &Api, s: &Summary, receiver: &Child, token: &Path
     }
     writeln!(out, "The worst rules")?;
     out.table(&table)?;
+    let urgent = api.urgent(10).await?;
+    if !urgent.is_empty() {
+        let mut table = output::table(&["priority", "missing at", "patch", "title"]);
+        for p in &urgent {
+            let cell = |v: &Value| output::plain(v.as_str().unwrap_or_default()).into_owned();
+            let priority = format!("{} {}", p["priority"], cell(&p["band"]));
+            table.add_row([priority, p["counts"]["missing"].to_string(), cell(&p["id"]), cell(&p["title"])]);
+        }
+        writeln!(
+            out,
+            "\nPatches that matter first{}",
+            if feed_is_real { ", by the changelogs of this host's packages" } else { " (synthetic: this host's versions taken for fixes)" }
+        )?;
+        out.table(&table)?;
+    }
     let mut table = output::table(&["endpoint", "severity", "rule", "evidence"]);
     for event in drift.iter().rev().take(8) {
         let data = &event["data"];
@@ -204,13 +273,21 @@ pub(super) async fn print(api: &Api, s: &Summary, receiver: &Child, token: &Path
     for task in &tasks {
         *by_item.entry(task["item"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
     }
+    let mut waiting: Vec<(String, u64)> = by_item.into_iter().collect();
+    waiting.sort_by_key(|(item, n)| (std::cmp::Reverse(*n), item.clone()));
+    let more = waiting.len().saturating_sub(TASKS_SHOWN);
+    waiting.truncate(TASKS_SHOWN);
     let mut table = output::table(&["endpoints", "must have"]);
-    for (item, n) in by_item {
+    for (item, n) in waiting {
         table.add_row([n.to_string(), item]);
+    }
+    if more > 0 {
+        table.add_row(["".to_owned(), format!("and {more} more")]);
     }
     writeln!(out, "\nTasks that wait")?;
     out.table(&table)?;
     writeln!(out, "\nverdicts  {}", counts(&s.verdicts))?;
+    writeln!(out, "patches   {}", counts(&s.patches))?;
     writeln!(out, "drift     {}", counts(&s.drift))?;
     writeln!(out, "webhooks  {}", counts(&s.webhooks))?;
     writeln!(out, "tasks     {}", counts(&s.tasks))?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use hyper::Method;
 use muster::ingest::prepare;
 use muster::limits::Limits;
 use muster::pack::{Pack, compile};
@@ -186,7 +187,7 @@ impl Args {
 }
 
 fn remote(server: &Server, query: &Query) -> anyhow::Result<Value> {
-    server.post("/v1/query", &serde_json::to_value(query)?)
+    server.send(Method::POST, "/v1/query", Some(&serde_json::to_value(query)?))
 }
 
 /// All pages up to a limit, as one.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::super::problem::{Kind, Problem};
 use super::super::query::{self, SCAN_MAX};
 use super::super::{Answer, Call, bytes, ok};
+use super::patches::posture;
 use super::time;
 use crate::compute::compute;
 use crate::drift::Episode;
@@ -30,6 +31,7 @@ pub struct Shown {
     seen_at: jiff::Timestamp,
     scan: Option<Value>,
     verdicts: Option<BTreeMap<&'static str, u32>>,
+    patches: Option<Value>,
     /// Open ones.
     tasks: usize,
 }
@@ -43,6 +45,7 @@ pub fn shown(shard: &Shard, at: EndpointId, endpoint: &Endpoint) -> Shown {
         seen_at: time(shard.seen_ms(at)),
         scan: endpoint.held.as_ref().map(scan_of),
         verdicts: endpoint.held.as_ref().map(|h| summary(shard, h)),
+        patches: endpoint.held.as_ref().map(|_| posture(&shard.posture(at))),
         tasks: shard.open_tasks(at).count(),
     }
 }

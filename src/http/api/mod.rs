@@ -1,7 +1,12 @@
 //! The handlers, one file a resource: a [`super::Call`] in, an [`super::Answer`] out.
 
+pub mod endpoint_patches;
 pub mod endpoints;
 pub mod events;
+pub mod exemptions;
+pub mod feeds;
+pub mod patch_lists;
+pub mod patches;
 pub mod questions;
 pub mod rules;
 pub mod sinks;

@@ -198,7 +198,13 @@ struct Ground<'s> {
 }
 
 impl<'s> Ground<'s> {
-    fn new(shard: &'s Shard, endpoint: &'s Endpoint, held: &'s Held) -> Ground<'s> {
+    /// Of an endpoint whose posture is up to date.
+    fn new(shard: &'s Shard, at: EndpointId, endpoint: &'s Endpoint, held: &'s Held) -> Ground<'s> {
+        Ground { shard, endpoint, held, not_collected: shard.posture(at).not_collected, exempting: &shard.patches.exempting }
+    }
+
+    /// Of one that changed since.
+    fn anew(shard: &'s Shard, endpoint: &'s Endpoint, held: &'s Held) -> Ground<'s> {
         Ground { shard, endpoint, held, not_collected: undecided(shard, held), exempting: &shard.patches.exempting }
     }
 
@@ -259,7 +265,12 @@ fn is_windows(shard: &Shard, held: &Held) -> bool {
 impl Shard {
     fn ground(&self, at: EndpointId) -> Option<Ground<'_>> {
         let endpoint = self.fleet.get(at)?;
-        Some(Ground::new(self, endpoint, endpoint.held.as_ref()?))
+        Some(Ground::new(self, at, endpoint, endpoint.held.as_ref()?))
+    }
+
+    fn ground_anew(&self, at: EndpointId) -> Option<Ground<'_>> {
+        let endpoint = self.fleet.get(at)?;
+        Some(Ground::anew(self, endpoint, endpoint.held.as_ref()?))
     }
 
     /// Digest of the present catalog.
@@ -322,11 +333,22 @@ impl Shard {
 
     /// How many endpoints a patch has in each state. Endpoints whose rows say nothing of it (not applicable, or installed) are not counted, and not looked at.
     pub fn patch_counts(&self, patch: PatchId) -> BTreeMap<State, u32> {
-        let tally = Tally::new(self, vec![patch]);
+        self.patch_counts_of(&[patch]).into_iter().next().unwrap_or_default()
+    }
+
+    /// The same of several patches, with one look at the fleet.
+    pub fn patch_counts_of(&self, patches: &[PatchId]) -> Vec<BTreeMap<State, u32>> {
+        let mut sorted = patches.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let tally = Tally::new(self, sorted.clone());
         let mut counts = tally.empty();
-        self.fleet.iter().for_each(|(_, endpoint)| tally.take(endpoint, &mut counts));
-        let counted = tally.add_images(counts).into_iter().next().unwrap_or_default();
-        State::ALL.into_iter().zip(counted).filter(|(state, n)| *n > 0 && *state != State::NotApplicable).collect()
+        self.fleet.iter().for_each(|(at, endpoint)| tally.take(at, endpoint, &mut counts));
+        let counted = tally.add_images(counts);
+        let named =
+            |counted: &Counted| State::ALL.into_iter().zip(*counted).filter(|(s, n)| *n > 0 && *s != State::NotApplicable).collect();
+        let of = |patch: &PatchId| sorted.binary_search(patch).ok().and_then(|at| counted.get(at)).map(named).unwrap_or_default();
+        patches.iter().map(of).collect()
     }
 
     /// The endpoints after an id at which a patch is noted, in the order of ids, with its state; `""` begins with the first. Where it is not checked is among them.
@@ -334,7 +356,7 @@ impl Shard {
         let tally = Tally::new(self, vec![patch]);
         self.fleet.after(after).filter_map(move |(at, endpoint)| {
             let held = endpoint.held.as_ref()?;
-            let ground = Ground::new(self, endpoint, held);
+            let ground = Ground::new(self, at, endpoint, held);
             if !ground.not_collected && !tally.touches(held) && tally.images.binary_search(&held.image).is_err() {
                 return None;
             }
@@ -387,9 +409,9 @@ impl<'s> Tally<'s> {
         }
     }
 
-    fn take(&self, endpoint: &Endpoint, counts: &mut Counts) {
+    fn take(&self, at: EndpointId, endpoint: &Endpoint, counts: &mut Counts) {
         let Some(held) = &endpoint.held else { return };
-        let ground = Ground::new(self.shard, endpoint, held);
+        let ground = Ground::new(self.shard, at, endpoint, held);
         if ground.not_collected || self.touches(held) || ground.exempting.any_for(endpoint, &self.shard.policy.policy) {
             for (counted, state) in counts.by_patch.iter_mut().zip(ground.states_of(&self.patches)) {
                 counted[state as usize] += 1;

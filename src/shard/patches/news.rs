@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use serde_json::{Value, json};
 
 use super::{PatchId, Weight};
@@ -84,14 +85,16 @@ impl Shard {
             before.map(|p| Weight::of(old, p).alarms())
         };
         for feed in news.iter().filter(|n| n.error.is_none()) {
-            let named = feed.added.iter().chain(&feed.changed).filter_map(|id| Some((id, self.patch_of_feed(&feed.feed, id)?)));
-            for (id, patch) in named.filter(|(_, p)| Weight::of(&self.catalog, *p).alarms()) {
+            let named: Vec<&Box<str>> = feed.added.iter().chain(&feed.changed).collect();
+            let alarming = named.into_par_iter().filter_map(|id| {
+                let patch = self.patch_of_feed(&feed.feed, id).filter(|p| Weight::of(&self.catalog, *p).alarms())?;
                 match alarmed(&feed.feed, id) {
-                    None => drop(found.insert(patch, "new")),
-                    Some(false) => drop(found.insert(patch, "changed")),
-                    Some(true) => {}
+                    None => Some((patch, "new")),
+                    Some(false) => Some((patch, "changed")),
+                    Some(true) => None,
                 }
-            }
+            });
+            found.extend(alarming.collect::<Vec<_>>());
         }
         // What is known of a CVE may have changed without a word of the feed: it is attacked now.
         for patch in self.fleet.noted().into_iter().filter(|p| self.weight(*p).alarms()) {

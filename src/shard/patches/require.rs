@@ -148,9 +148,9 @@ fn fixed(definition: &Definition, row: &Row) -> Option<(String, crate::version::
         Target::Windows(_) => false,
     };
     let entries = definition.entries.iter().filter(|e| e.state == FixState::Fixed && !e.fixed.is_empty() && fits(&e.target));
-    entries
-        .filter_map(|e| Some((e.fixed.to_string(), e.versions.scheme?)))
-        .reduce(|a, b| if b.1.compare(&b.0, &a.0).is_gt() { b } else { a })
+    let ordered = entries.filter_map(|e| Some((e, e.order()?)));
+    let highest = ordered.reduce(|a, b| if b.1.compare(&b.0.fixed, &a.0.fixed).is_gt() { b } else { a });
+    highest.map(|(e, order)| (e.fixed.to_string(), order.scheme))
 }
 
 /// The package that brings newer ones of a package that stands beside others of its kind: `linux-image-amd64` for `linux-image-6.1.0-13-amd64`.

@@ -71,7 +71,7 @@ impl Shard {
         now_ms: i64,
         out: &mut Applied,
     ) {
-        let Some(ground) = self.ground(at) else { return };
+        let Some(ground) = self.ground_anew(at) else { return };
         let (not_collected, now) = (ground.not_collected, ground.states_of(&before.patches));
         let turns: Vec<Turn> = before
             .patches
@@ -158,7 +158,7 @@ impl Shard {
         now_ms: i64,
         out: &mut Applied,
     ) {
-        let (now, not_collected) = self.ground(at).map_or_else(|| (Vec::new(), false), |g| (g.states(), g.not_collected));
+        let (now, not_collected) = self.ground_anew(at).map_or_else(|| (Vec::new(), false), |g| (g.states(), g.not_collected));
         let mut both: BTreeMap<PatchId, (State, State)> =
             before.into_iter().map(|(patch, from)| (patch, (from, State::NotApplicable))).collect();
         now.into_iter().for_each(|(patch, to)| both.entry(patch).or_insert((State::NotApplicable, to)).1 = to);
@@ -180,9 +180,9 @@ impl Shard {
 
     /// Postures of all endpoints from the start: for a new catalog, other groups, and when the process starts.
     pub(in crate::shard) fn stand_all(&mut self) {
-        self.patches.weights.clear();
-        let noted = self.fleet.noted();
-        self.weigh(&noted);
+        let catalog = &self.catalog;
+        self.patches.weights =
+            self.fleet.noted().into_par_iter().map(|patch| (patch, Weight::of(catalog, patch))).collect::<Vec<_>>().into_iter().collect();
         self.patches.postures.clear();
         self.patches.totals = super::PatchTotals::default();
         let images: BTreeMap<ImageId, Posture> =
@@ -204,7 +204,7 @@ impl Shard {
 
     /// An endpoint's posture: its image's, but for the patches that its own rows note; patch by patch where something else decides.
     fn posture_from(&self, endpoint: &Endpoint, held: &Held, images: &BTreeMap<ImageId, Posture>) -> Posture {
-        let ground = Ground::new(self, endpoint, held);
+        let ground = Ground::anew(self, endpoint, held);
         if ground.not_collected || ground.exempting.any_for(endpoint, &self.policy.policy) {
             let mut posture = Posture { not_collected: ground.not_collected, ..Posture::default() };
             ground.states().into_iter().for_each(|(patch, state)| posture.step(state, self.weight(patch), true));
@@ -226,8 +226,8 @@ impl Shard {
     pub(super) fn tally(&self, patches: Vec<PatchId>) -> Vec<Counted> {
         let tally = Tally::new(self, patches);
         let all: Vec<(EndpointId, &Endpoint)> = self.fleet.iter().collect();
-        let take = |mut counts: Counts, (_, endpoint): (EndpointId, &Endpoint)| {
-            tally.take(endpoint, &mut counts);
+        let take = |mut counts: Counts, (at, endpoint): (EndpointId, &Endpoint)| {
+            tally.take(at, endpoint, &mut counts);
             counts
         };
         let counts = all.into_par_iter().fold(|| tally.empty(), take).reduce(|| tally.empty(), Tally::merge);

@@ -1,1 +1,0 @@
-//! Patches through the shard: uploads, new catalogs, exemptions, lists and baselines.

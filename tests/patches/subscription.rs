@@ -1,1 +1,0 @@
-//! Feeds fetched from a server that misbehaves, and brought as files.
