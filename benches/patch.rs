@@ -178,9 +178,9 @@ fn uploads(corpus: &Corpus, small: &Arc<Catalog>, large: &Arc<Catalog>) {
     pair("changed scan under 300,000 advisories against 30,000", "<= 1.1x", || cell.borrow_mut()(large, 0), || cell.borrow_mut()(small, 1));
     let mut number = [1_000u32; 2];
     let mut fresh = |shard: &mut Shard, which: usize| {
-        number[which] += 1;
-        let document = strip(corpus.drifted_document(number[which]));
-        each(1, |_| upload(shard, 0, &document))
+        let documents: Vec<Vec<u8>> = (0..16).map(|n| strip(corpus.drifted_document(number[which] + n))).collect();
+        number[which] += 16;
+        each(16, |i| upload(shard, i % 8, &documents[usize::try_from(i).unwrap()]))
     };
     let cell = std::cell::RefCell::new(&mut fresh);
     pair("ten packages new to the fleet, the same", "<= 1.1x", || cell.borrow_mut()(large, 0), || cell.borrow_mut()(small, 1));

@@ -281,6 +281,25 @@ fn scans_are_kept_judged_and_alike() {
     assert!(done.err().contains("--rules"), "{}", done.err());
 }
 
+#[test]
+fn what_systeminfo_printed_is_a_scan() {
+    let text = "Hostname:  DESK-7\r\nBetriebssystemname:  Microsoft Windows 10 Pro\r\nBetriebssystemversion:  10.0.19045 Nicht zutreffend Build 19045\r\n\
+        Systemtyp:  x64-based PC\r\nHotfix(es):  1 Hotfix(e) installiert.\r\n  [01]: KB5034122\r\n";
+    let qfe = "HotFixID=KB5033372\nInstalledOn=12/13/2023\nServicePackInEffect=\n";
+    let folder = Folder::new(&[("s.txt", text), ("qfe.txt", qfe), ("other.txt", "Linux desk 6.1\n")]);
+    let done = folder.muster(&["scan", "import", "systeminfo", "s.txt", "--qfe", "qfe.txt"]).expect(0);
+    let scan: Value = serde_json::from_str(&done.out()).unwrap();
+    assert_eq!((scan["endpoint"].as_str(), scan["hostname"].as_str()), (Some("DESK-7"), Some("DESK-7")));
+    assert_eq!(scan["tables"].as_object().unwrap().len(), 2, "nothing else was collected");
+    assert_eq!(scan["tables"]["hotfix"][0]["id"], "kb5033372");
+    assert_eq!(scan["tables"]["hotfix"][0]["installed_on"], "2023-12-13");
+    assert_eq!(scan["tables"]["hotfix"][1]["system"], "Windows 10 Version 22H2 for x64-based Systems");
+    let refused = folder.muster(&["scan", "import", "systeminfo", "other.txt", "--output", "x.json"]).expect(1).err();
+    assert!(refused.contains("`other.txt`") && refused.contains("run `systeminfo"), "{refused}");
+    assert!(!folder.path("x.json").exists());
+    folder.muster(&["scan", "--endpoint", "x", "import", "systeminfo", "s.txt"]).expect(2);
+}
+
 /// Answers as many requests as it is given answers, one a connection, and gives what it was sent.
 fn serve(answers: Vec<(u16, &'static str)>) -> (String, std::thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -127,7 +127,9 @@ proptest! {
                     }
                     match scans.get(id).filter(|_| bytes.below(2) == 0).cloned() {
                         Some(before) => {
-                            before.tables.iter().for_each(|(t, data)| drop(scan.tables.entry(*t).or_insert_with(|| data.clone())));
+                            for (table, data) in &before.tables {
+                                scan.tables.entry(*table).or_insert_with(|| data.clone());
+                            }
                             let digest = Digest::of_scan(&before).to_string();
                             daemon.upload(id, &native::encode(&scan, Some(&digest), |t| scan.tables.get(&t) != before.tables.get(&t)));
                         }

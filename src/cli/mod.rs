@@ -42,8 +42,8 @@ enum Command {
     Eval(eval::Args),
     Feed(feed::Args),
     Fleet(fleet::Args),
-    Patch(patch::Args),
-    Scan(scan::Args),
+    Patch(Box<patch::Args>),
+    Scan(Box<scan::Args>),
     Whatif(Box<whatif::Args>),
 }
 
@@ -87,8 +87,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Eval(args) => eval::run(args),
         Command::Feed(args) => feed::run(args),
         Command::Fleet(args) => fleet::run(args),
-        Command::Patch(args) => patch::run(args),
-        Command::Scan(args) => scan::run(args),
+        Command::Patch(args) => patch::run(*args),
+        Command::Scan(args) => scan::run(*args),
         Command::Whatif(args) => whatif::run(&args),
     }
 }

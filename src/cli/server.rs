@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-pub(crate) use super::patch::server::Server;
+pub(in crate::cli) use super::patch::server::Server;
 
 /// Which server, and who asks.
 #[derive(Debug, clap::Args)]
@@ -21,7 +21,7 @@ pub(crate) struct Remote {
 
 impl Remote {
     /// The server, if one is named.
-    pub(crate) fn connect(&self) -> anyhow::Result<Option<Server>> {
+    pub(in crate::cli) fn connect(&self) -> anyhow::Result<Option<Server>> {
         let (Some(url), Some(token_file)) = (&self.server, &self.token_file) else { return Ok(None) };
         Server::new(url, token_file, self.ca.as_deref()).map(Some)
     }

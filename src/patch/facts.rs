@@ -243,16 +243,17 @@ pub fn kind_fits(kind: PackageKind, source: bool) -> bool {
 }
 
 /// One name for the registry of a language, as ecosystems, package URLs and rows call it.
-pub fn registry(name: &str) -> String {
-    let name = name.split(':').next().unwrap_or("").trim().to_ascii_lowercase();
-    match name.as_str() {
+pub fn registry(name: &str) -> Cow<'_, str> {
+    let name = name.split(':').next().unwrap_or("").trim();
+    let lower = if name.bytes().any(|b| b.is_ascii_uppercase()) { Cow::Owned(name.to_ascii_lowercase()) } else { Cow::Borrowed(name) };
+    match &*lower {
         "python" => "pypi".into(),
         "rubygems" => "gem".into(),
         "crates.io" => "cargo".into(),
         "golang" => "go".into(),
         "packagist" => "composer".into(),
         "swifturl" => "swift".into(),
-        _ => name,
+        _ => lower,
     }
 }
 
@@ -262,7 +263,7 @@ pub fn is_language(format: &str) -> bool {
         "pypi", "npm", "gem", "cargo", "maven", "go", "nuget", "composer", "swift", "hex", "pub", "cran", "hackage", "conda", "julia",
         "cpan",
     ];
-    languages.contains(&registry(format).as_str())
+    !matches!(format, "" | "deb" | "rpm" | "apk") && languages.contains(&&*registry(format))
 }
 
 /// The spelling of a name that a registry takes for the same as others.

@@ -45,6 +45,17 @@ pub struct IoError {
 #[derive(Clone, Debug)]
 pub(super) struct Place(pub PathBuf);
 
+/// A feed's folder is this process' to write, until it is dropped.
+pub(super) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing alone does not give it back while a child that another thread is starting has a copy of the file. What cannot be given back ends
+        // with the process.
+        self.0.unlock().ok();
+    }
+}
+
 impl Place {
     pub(super) fn content(&self, sha256: &str) -> PathBuf {
         self.0.join("content").join(sha256)
@@ -76,12 +87,12 @@ impl Place {
     }
 
     /// Held until it is dropped, or the process ends.
-    pub(super) fn lock(&self, name: &str) -> Result<File, FeedError> {
+    pub(super) fn lock(&self, name: &str) -> Result<Lock, FeedError> {
         let path = self.0.join("lock");
         let fail = |source| IoError { path: path.clone(), source };
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(fail)?;
         match file.try_lock() {
-            Ok(()) => Ok(file),
+            Ok(()) => Ok(Lock(file)),
             Err(TryLockError::WouldBlock) => Err(FeedError::Busy(name.to_owned())),
             Err(TryLockError::Error(e)) => Err(fail(e).into()),
         }

@@ -31,6 +31,13 @@ fn names(of: &Value, list: &str, member: &str) -> String {
     items(of, list).iter().map(|i| text(i, member)).collect::<Vec<_>>().join(", ")
 }
 
+/// The ids of the first so many, and how many more there are.
+fn few(of: &Value, list: &str, most: usize) -> String {
+    let all = items(of, list);
+    let first = all.iter().take(most).map(|i| text(i, "id")).collect::<Vec<_>>().join(", ");
+    if all.len() > most { format!("{first} and {} more", all.len() - most) } else { first }
+}
+
 fn cut(text: String, most: usize) -> String {
     if text.chars().count() <= most { text } else { format!("{}\u{2026}", text.chars().take(most - 1).collect::<String>()) }
 }
@@ -221,7 +228,7 @@ pub(super) fn plan(document: &Value, out: &mut Out) -> anyhow::Result<()> {
             "maybe" => ", then perhaps restart",
             _ => "",
         };
-        let patches = names(step, "patches", "id");
+        let patches = few(step, "patches", 20);
         let patches = if patches.is_empty() { "the system waits for it".to_owned() } else { patches };
         writeln!(
             out,
@@ -237,7 +244,7 @@ pub(super) fn plan(document: &Value, out: &mut Out) -> anyhow::Result<()> {
             let offer = if offered.is_empty() { String::new() } else { format!(" ({offered} from {repository})") };
             writeln!(out, "       {}{offer}", package(upgrade))?;
         }
-        let covers = names(step, "covers", "id");
+        let covers = few(step, "covers", 8);
         if !covers.is_empty() {
             writeln!(out, "       brings along {covers}")?;
         }

@@ -86,7 +86,7 @@ pub struct Stand {
     pub patch: PatchId,
     pub state: State,
     pub sum: Sum,
-    /// Rows, by their place in [`Standing::rows`], and what they say.
+    /// Rows, by their place among those of the host, and what they say.
     pub said: Vec<(usize, Note)>,
     /// Place in the host's exemptions.
     pub exemption: Option<usize>,

@@ -14,8 +14,8 @@ use muster::limits::Limits;
 use muster::patch::catalog::{Catalog, Part, Segment, Threats, compile};
 use muster::patch::define::{Definition, define};
 use muster::patch::{State, stand, systeminfo, windows};
-use muster::scan::Row;
 use muster::scan::table::TableId;
+use muster::scan::{Row, inflate};
 
 /// Why WES-NG says something else, and what Microsoft's data say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +50,7 @@ struct Wes {
 impl Wes {
     fn read(bytes: &[u8]) -> Wes {
         let mut text = Vec::new();
-        flate2::read::GzDecoder::new(bytes).read_to_end(&mut text).unwrap();
+        inflate::stream(bytes, 1 << 28).unwrap().read_to_end(&mut text).unwrap();
         let mut csv = csv::ReaderBuilder::new().from_reader(text.as_slice());
         let rows = csv.byte_records().map(|r| {
             let r = r.unwrap();
@@ -182,10 +182,10 @@ impl Host<'_> {
         if LINE_ENDS.contains(&id) {
             return (self.states.get(id) == Some(&State::Superseded)).then_some(Reason::LineEnd);
         }
-        let replaced = |by: &Box<str>| self.installed.contains(&**by) && definition.is_replaced_by(by, Some(&self.system));
+        let replaced = |by: &str| self.installed.contains(by) && definition.is_replaced_by(by, Some(&self.system));
         if self.states.get(id) == Some(&State::Installed) {
-            let unlisted = |by: &&Box<str>| self.known.here(by, &self.system).is_empty();
-            return definition.superseded_by.iter().filter(unlisted).any(replaced).then_some(Reason::ReplacedElsewhere);
+            let unlisted = |by: &&str| self.known.here(by, &self.system).is_empty();
+            return definition.superseded_by.iter().map(|by| &**by).filter(unlisted).any(replaced).then_some(Reason::ReplacedElsewhere);
         }
         let mut later = definition.superseded_by.iter().filter(|by| definition.is_replaced_by(by, Some(&self.system)));
         (self.states.get(id) == Some(&State::Superseded) && later.any(|by| self.unseen(by))).then_some(Reason::Spelling)
@@ -203,8 +203,8 @@ impl Host<'_> {
 
     /// Another update for the vulnerability has lines for Server Core on this system.
     fn has_core(&self, cve: &str) -> bool {
-        let core = |id: &Box<str>| self.known.here(id, &self.system).iter().any(|(p, cves)| Self::is_core(p) && cves.contains(&cve));
-        self.known.updates.get(cve).is_some_and(|ids| ids.iter().any(core))
+        let core = |id: &str| self.known.here(id, &self.system).iter().any(|(p, cves)| Self::is_core(p) && cves.contains(&cve));
+        self.known.updates.get(cve).is_some_and(|ids| ids.iter().any(|id| core(id)))
     }
 
     fn pairs(&self) -> BTreeSet<(String, String)> {
