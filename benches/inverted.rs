@@ -70,7 +70,7 @@ impl Made {
     fn new(endpoints: u32) -> Made {
         let (mut fleet, limits, mut random) = (Fleet::default(), Limits::default(), Random(7));
         let (package, sysctl) = (TableId::by_name("package").unwrap(), TableId::by_name("sysctl").unwrap());
-        let mut intern = |fleet: &mut Fleet, row: Row| {
+        let intern = |fleet: &mut Fleet, row: Row| {
             let canonical = row.canonical();
             fleet.intern(&NewRow { row, raw: canonical.clone().into() }, &canonical, Said::default(), &limits).0
         };

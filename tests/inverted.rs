@@ -170,7 +170,7 @@ proptest! {
         }
         let body = whatif::Body { compiled: Some(base64(next.as_bytes())), replace: true, ..whatif::Body::default() };
         let told = whatif::whatif(&daemon.shard, &body, daemon.now_ms).expect("an answer");
-        let seq = daemon.shard.last_seq();
+        let seq = daemon.shard.last_seq() + 1;
         let waiting = daemon.shard.outbox.len();
         let open = |daemon: &Daemon| daemon.shard.tasks().filter(|(_, t)| t.state.is_open()).count();
         let tasks = open(&daemon);
