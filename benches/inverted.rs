@@ -263,8 +263,9 @@ pub(crate) fn run(_: &crate::corpus::Corpus) {
         let rules: Vec<RuleId> = baseline.rules().collect();
         rules.into_par_iter().map(|rule| answer(&asked, rule, fleet, None).counts).collect::<Vec<_>>()
     };
-    let anchor = || (0..300).map(|i| made.scan(&below(i * 7))).sum::<u64>();
-    pair("a new baseline of 300 rules, exact counts", "<= 1 s", || timed(all), || timed(anchor));
+    // A tenth of it, for a scan for each rule takes seconds.
+    let anchor = || (0..30).map(|i| made.scan(&below(i * 7))).sum::<u64>();
+    pair("a new baseline of 300 rules, exact counts", "<= 1 s", || timed(all), || timed(anchor) * 10);
 }
 
 fn row_of(fleet: &Fleet, name: u32, v: u32) -> RowId {

@@ -175,7 +175,7 @@ impl Judge<'_> {
         self.tallies.reset(self.pack);
         let mut lacking = std::mem::take(&mut self.said);
         lacking.clear();
-        
+        lacking.extend(deltas.iter().filter(|d| **d & 1 == 1).map(|d| d >> 1));
         for kind in image {
             match lacking.iter().position(|l| l == kind) {
                 Some(at) => drop(lacking.swap_remove(at)),
