@@ -12,6 +12,7 @@
 mod anchor;
 mod corpus;
 mod http;
+mod inverted;
 mod patch;
 mod scap;
 mod stages;
@@ -33,6 +34,7 @@ fn main() {
         ("store", store::run),
         ("http", http::run),
         ("scap", scap::run),
+        ("inverted", inverted::run),
         ("patch", patch::run),
     ];
     for (name, run) in parts {

@@ -233,6 +233,12 @@ impl Ingest {
     }
 }
 
+impl crate::question::Look for Ingest {
+    fn look<T>(&self, with: impl FnOnce(&Shard) -> T) -> T {
+        with(&self.read())
+    }
+}
+
 /// What a SCAP collector wrote as a native document: the tables that it brings replace those of the endpoint's last scan, the others stay.
 fn native_of(shard: &Shard, endpoint: &str, document: &[u8]) -> Result<Vec<u8>, IngestError> {
     let mut scan = scap::read(document, shard.limits())?;

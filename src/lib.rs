@@ -46,6 +46,8 @@ pub mod shard;
 
 pub mod ingest;
 
+pub mod question;
+
 pub mod notify;
 
 pub mod client;

@@ -22,6 +22,10 @@ pub struct Limits {
     pub new_rows: usize,
     /// Rows kept for the whole fleet (503 for uploads that bring new ones).
     pub fleet_rows: usize,
+    /// Values of columns that are kept to find rows by them, of all columns together; past it questions look at all rows of a table.
+    pub index_entries: usize,
+    /// Sets of rows over which a question that joins rows is asked at most; past it the question is refused (422).
+    pub question_joins: usize,
     /// Endpoints (503 on enrolment).
     pub endpoints: usize,
     /// Open connections; further ones wait in the kernel's queue.
@@ -101,6 +105,8 @@ impl Default for Limits {
             value_bytes: 512 << 10,
             new_rows: 100_000,
             fleet_rows: 20_000_000,
+            index_entries: 16_000_000,
+            question_joins: 20_000,
             endpoints: 5_000_000,
             connections: 4_096,
             uploads_in_flight: 64,

@@ -361,3 +361,24 @@ fn the_shipped_packs_hold() {
         folder.muster(&["rules", "test", rules.join(pack).to_str().unwrap()]).expect(0);
     }
 }
+
+#[test]
+fn scans_are_asked_without_a_server() {
+    let folder = Folder::pack();
+    let done = folder.muster(&["fleet", "query", "package.exists(p, p.name == \"openssl\")", "--scan", "scan.json", "--output", "json"]);
+    let found: Value = serde_json::from_slice(&done.0.stdout).unwrap();
+    assert_eq!((done.code(), &found["count"], &found["items"][0]["id"]), (Some(0), &Value::from(1), &Value::from("web-1")));
+    let done = folder.muster(&["fleet", "query", "--package", "openssl", "--scan", "scan.json"]);
+    assert!(String::from_utf8_lossy(&done.0.stdout).starts_with("1 of 1 endpoints: pass\npass 1\n"), "{done:?}", done = done.0);
+    for wrong in [
+        &["fleet", "query", "package.size() > 0"][..],
+        &["fleet", "query", "--scan", "scan.json"],
+        &["fleet", "query", "package.size()", "--scan", "scan.json"],
+        &["fleet", "query", "package.size() > 0", "--group", "web", "--scan", "scan.json"],
+        &["fleet", "query", "--rule", "no-telnetd", "--scan", "scan.json"],
+        &["whatif", "--rules", "p"],
+    ] {
+        assert_eq!(folder.muster(wrong).code(), Some(2), "{wrong:?}");
+    }
+    assert_eq!(folder.muster(&["fleet", "query", "package.size() > 0", "--scan", "scan.json", "scan.json"]).code(), Some(1));
+}

@@ -89,7 +89,7 @@ impl Daemon {
 
 /// `MUSTER_CASES` asks for more.
 #[expect(clippy::disallowed_methods, reason = "how long to test is not configuration")]
-fn cases() -> u32 {
+pub(crate) fn cases() -> u32 {
     std::env::var("MUSTER_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(400)
 }
 

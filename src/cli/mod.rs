@@ -13,6 +13,8 @@ mod patch;
 mod rules;
 mod scan;
 mod serve;
+mod server;
+mod whatif;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::filter::LevelFilter;
@@ -42,6 +44,7 @@ enum Command {
     Fleet(fleet::Args),
     Patch(Box<patch::Args>),
     Scan(Box<scan::Args>),
+    Whatif(Box<whatif::Args>),
 }
 
 /// How a command ended that could run.
@@ -86,6 +89,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Fleet(args) => fleet::run(args),
         Command::Patch(args) => patch::run(*args),
         Command::Scan(args) => scan::run(*args),
+        Command::Whatif(args) => whatif::run(&args),
     }
 }
 

@@ -5,7 +5,7 @@
 mod decide;
 mod offline;
 mod print;
-mod server;
+pub(super) mod server;
 
 use std::path::PathBuf;
 

@@ -101,6 +101,9 @@ impl Fleet {
         }
         let order = with(&image.order, plus, &minus, &self.rows);
         let founded = self.images.found(order, &mut self.rows);
+        if let Some(image) = self.images.get(founded) {
+            self.index.founded(founded, &image.rows);
+        }
         let mut gathered = Gathered { founded, abandoned: None, moved: Vec::with_capacity(alike.len()) };
         for other in alike {
             if let Some(left) = self.move_to(other, founded) {
@@ -108,23 +111,19 @@ impl Fleet {
                 gathered.moved.push(other);
             }
         }
-        if let Some(abandoned) = gathered.abandoned {
-            self.gathering.forget(abandoned);
-        }
         Some(gathered)
     }
 
     /// The same rows, as deviations from another image. The image that it had, if it was the last one there.
     fn move_to(&mut self, at: EndpointId, image: ImageId) -> Option<Option<ImageId>> {
-        let Fleet { rows, images, endpoints, .. } = self;
-        let held = endpoints.get_mut(slot(at))?.as_mut()?.held.as_mut()?;
-        let all = apply(&images.get(held.image)?.rows, &held.plus, &held.minus);
-        let (plus, minus) = difference(&images.get(image)?.rows, &all);
-        plus.iter().for_each(|r| rows.retain(*r));
-        held.plus.iter().for_each(|r| rows.release(*r));
-        images.join(image);
-        let left = images.leave(held.image, rows).then_some(held.image);
-        (held.image, held.plus, held.minus) = (image, plus.into(), minus.into());
+        let before = self.get(at)?.held.clone()?;
+        let all = apply(&self.images.get(before.image)?.rows, &before.plus, &before.minus);
+        let (plus, minus) = difference(&self.images.get(image)?.rows, &all);
+        plus.iter().for_each(|r| self.rows.retain(*r));
+        before.plus.iter().for_each(|r| self.rows.release(*r));
+        self.images.join(image);
+        let left = self.leave_image(before.image);
+        self.place(at, Held { image, plus: plus.into(), minus: minus.into(), ..before });
         Some(left)
     }
 }
@@ -203,7 +202,7 @@ mod tests {
         let (image, plus, minus, _) = fleet.hold(before.as_ref(), rows, rows);
         let tables = fleet.sharing.tables(&Tables::default()).0;
         let held = Held { image, plus, minus, tables, digest: Digest::default(), sequence: 1, received_ms: 0, class: 0 };
-        fleet.get_mut(at).expect("there").held = Some(held);
+        fleet.place(at, held);
         fleet.gather(at);
         at
     }

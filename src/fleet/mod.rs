@@ -5,6 +5,7 @@
 pub mod classes;
 pub mod gather;
 pub mod image;
+pub mod index;
 mod names;
 pub mod rows;
 pub mod shared;
@@ -14,12 +15,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Limits;
 use crate::scan::digest::Digest;
+use crate::scan::native::NewRow;
 use crate::scan::table::TableId;
 use classes::ClassId;
 use image::{ImageId, Images, is_near};
+use index::Index;
 use names::Names;
-use rows::{RowId, Rows};
+use rows::{RowId, Rows, Said};
 use shared::{Labels, Shared, Sharing};
 
 /// Position of an endpoint in [`Fleet`]; stable for the life of the process.
@@ -90,6 +94,7 @@ pub struct Fleet {
     /// What endpoints have alike beside their rows.
     pub sharing: Sharing,
     gathering: gather::Gathering,
+    index: Index,
     endpoints: Vec<Option<Endpoint>>,
     names: Names,
 }
@@ -144,16 +149,91 @@ impl Fleet {
 
     /// Adds an endpoint, or replaces one of the same id that holds nothing yet.
     pub fn insert(&mut self, endpoint: Endpoint) -> EndpointId {
-        if let Some(at) = self.find(&endpoint.id) {
-            self.endpoints[slot(at)] = Some(endpoint);
-            return at;
-        }
-        self.endpoints.push(Some(endpoint));
+        let known = self.find(&endpoint.id);
         // INVARIANT: limits.endpoints is far below 2^32.
-        let at = EndpointId(u32::try_from(self.endpoints.len() - 1).unwrap_or(u32::MAX));
-        let endpoints = &self.endpoints;
-        self.names.insert(at, |at| name(endpoints, at));
+        let at = known.unwrap_or_else(|| EndpointId(u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX)));
+        if known.is_none() {
+            self.endpoints.push(None);
+        }
+        let Some(place) = self.endpoints.get_mut(slot(at)) else { return at };
+        let before = place.take();
+        let labels = before.as_ref().map(|e| &*e.labels);
+        self.index.labelled_anew(at, labels.unwrap_or(&Labels::new()), &endpoint.labels);
+        self.index.moved(at, before.as_ref().and_then(|e| e.held.as_ref()), endpoint.held.as_ref());
+        *place = Some(endpoint);
+        if known.is_none() {
+            let endpoints = &self.endpoints;
+            self.names.insert(at, |at| name(endpoints, at));
+        }
         at
+    }
+
+    /// An endpoint that is there says anew what it is.
+    pub fn describe(&mut self, id: EndpointId, hostname: Box<str>, labels: Shared<Labels>, key_hash: [u8; 32]) {
+        if let Some(Some(endpoint)) = self.endpoints.get_mut(slot(id)) {
+            self.index.labelled_anew(id, &endpoint.labels, &labels);
+            (endpoint.hostname, endpoint.labels, endpoint.key_hash) = (hostname, labels, key_hash);
+        }
+    }
+
+    /// The last scan of an endpoint is this one from now on.
+    pub fn place(&mut self, id: EndpointId, held: Held) {
+        if let Some(Some(endpoint)) = self.endpoints.get_mut(slot(id)) {
+            let before = endpoint.held.replace(held);
+            self.index.moved(id, before.as_ref(), endpoint.held.as_ref());
+        }
+    }
+
+    /// One more than the highest number of an endpoint.
+    pub fn places(&self) -> u32 {
+        u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Who has what.
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The same, made of the whole fleet: what [`Fleet::index`] must be.
+    pub fn index_anew(&self) -> Index {
+        let mut index = Index::default();
+        self.rows.iter().for_each(|(id, table, _)| index.restored(id, table));
+        self.images.iter().for_each(|(id, image)| index.founded(id, &image.rows));
+        for (at, endpoint) in self.iter() {
+            index.labelled_anew(at, &Labels::new(), &endpoint.labels);
+            index.moved(at, None, endpoint.held.as_ref());
+        }
+        index
+    }
+
+    /// Takes a row as [`Rows::intern`] does.
+    pub fn intern(&mut self, new: &NewRow, canonical: &[u8], said: Said, limits: &Limits) -> (RowId, bool) {
+        let (entry, fresh) = self.rows.intern(new, canonical, said);
+        if fresh {
+            self.index.came(self.rows.canonical(entry), &new.row, limits.index_entries);
+        }
+        (entry, fresh)
+    }
+
+    /// Frees rows as [`Rows::sweep`] does.
+    pub fn sweep(&mut self) -> Vec<RowId> {
+        let freed = self.rows.sweep();
+        self.index.freed(&freed);
+        freed
+    }
+
+    /// Puts a stored row back under its id.
+    pub fn restore_row(&mut self, id: RowId, table: TableId, canonical: &[u8]) {
+        self.rows.restore(id, table, canonical);
+        self.index.restored(id, table);
+    }
+
+    /// Puts a stored image back.
+    pub fn restore_image(&mut self, id: ImageId, order: Vec<RowId>) {
+        self.images.insert(id, order, &mut self.rows);
+        if let Some(image) = self.images.get(id) {
+            self.index.founded(id, &image.rows);
+        }
     }
 
     /// Puts a stored endpoint back, with the references that it holds.
@@ -172,6 +252,7 @@ impl Fleet {
             *classes.entry(held.class).or_default() += 1;
         }
         classes.into_iter().for_each(|(class, endpoints)| self.classes.join_many(class, endpoints));
+        self.index.compact();
     }
 
     /// Takes an endpoint out. Its image, if that was the last one there.
@@ -181,6 +262,8 @@ impl Fleet {
         self.names.remove(id, |at| name(endpoints, at));
         let endpoint = self.endpoints.get_mut(slot(id))?.take()?;
         let mut moved = Moved::default();
+        self.index.labelled_anew(id, &endpoint.labels, &Labels::new());
+        self.index.moved(id, endpoint.held.as_ref(), None);
         if let Some(held) = &endpoint.held {
             held.plus.iter().for_each(|r| self.rows.release(*r));
             self.classes.leave(held.class);
@@ -238,6 +321,9 @@ impl Fleet {
         };
         let (image, plus, minus) = chosen.unwrap_or_else(|| {
             let id = self.images.found(order.to_vec(), &mut self.rows);
+            if let Some(image) = self.images.get(id) {
+                self.index.founded(id, &image.rows);
+            }
             moved.founded = Some(id);
             (id, Vec::new(), Vec::new())
         });
@@ -252,6 +338,9 @@ impl Fleet {
 
     /// An endpoint is no more at an image. The image, if it was the last one there.
     fn leave_image(&mut self, image: ImageId) -> Option<ImageId> {
+        if let Some(last) = self.images.get(image).filter(|i| i.endpoints <= 1) {
+            self.index.abandoned(image, &last.rows);
+        }
         let gone = self.images.leave(image, &mut self.rows);
         if gone {
             self.gathering.forget(image);

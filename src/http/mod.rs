@@ -32,7 +32,7 @@ use crate::notify::dispatch::Dispatch;
 use crate::shard::Shard;
 use crate::state::Reader;
 use crate::subscription::keeper::Keeper;
-use api::{endpoint_patches, endpoints, events, exemptions, feeds, patch_lists, patches, rules, sinks, system, tasks, uploads};
+use api::{endpoint_patches, endpoints, events, exemptions, feeds, patch_lists, patches, questions, rules, sinks, system, tasks, uploads};
 use problem::{Kind, Problem};
 use query::Query;
 
@@ -88,6 +88,9 @@ routes! {
     GET    "/v1/rules/{rule}"                            Admin              rules::one;
     GET    "/v1/rules/{rule}/endpoints"                  Admin              rules::endpoints;
     GET    "/v1/packs"                                   Admin              rules::packs;
+    // Questions to the fleet.
+    POST   "/v1/query"                                   Admin              questions::ask;
+    POST   "/v1/whatif"                                  Admin              questions::what_if;
     // Patches, and what people decide about them.
     GET    "/v1/patches"                                 Admin              patches::list;
     GET    "/v1/patches/{patch}"                         Admin              patches::one;
@@ -276,7 +279,12 @@ impl Call {
 
     /// A small JSON body.
     pub async fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        let body = self.body(CONTROL_BODY).await?;
+        self.json_within(CONTROL_BODY).await
+    }
+
+    /// The same of one that may be larger.
+    pub async fn json_within<T: DeserializeOwned>(&self, limit: usize) -> Result<T, Problem> {
+        let body = self.body(limit).await?;
         serde_json::from_slice(&body).map_err(|e| {
             let kind = if e.is_data() { Kind::Invalid } else { Kind::BadRequest };
             Problem::new(kind, format!("the JSON body: {e}"))

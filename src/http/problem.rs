@@ -13,6 +13,8 @@ use super::body::BodyError;
 use crate::access::{AccessError, Denied};
 use crate::compute::Panicked;
 use crate::ingest::IngestError;
+use crate::judge::inverted::TooManyJoins;
+use crate::question::QuestionError;
 use crate::scan::inflate::InflateError;
 use crate::scan::native::DecodeError;
 use crate::scan::scap::ScapError;
@@ -64,6 +66,7 @@ kinds! {
     InflatedTooDense "inflated-too-dense" 413 "the body grows too much when decompressed";
     UnsupportedEncoding "unsupported-encoding" 415 "the Content-Encoding is not supported";
     Invalid "invalid" 422 "a value in the body is not acceptable";
+    BadQuestion "bad-question" 422 "the question cannot be answered as it is asked";
     InvalidScan "invalid-scan" 422 "the scan has something in it that is not acceptable";
     OverLimit "over-limit" 422 "it is over a limit";
     EndpointMismatch "endpoint-mismatch" 422 "the scan is about another endpoint";
@@ -242,6 +245,24 @@ impl From<Refusal> for Problem {
             Refusal::BadDecision(_) => Problem::new(Kind::Invalid, detail),
             Refusal::UnknownExemption(_) => Problem::new(Kind::UnknownExemption, detail),
             Refusal::Stale => Problem::new(Kind::Busy, detail).retry_after(jitter()),
+        }
+    }
+}
+
+impl From<QuestionError> for Problem {
+    fn from(error: QuestionError) -> Problem {
+        let detail = error.to_string();
+        match error {
+            QuestionError::Problems { problems } => {
+                Problem::new(Kind::BadQuestion, detail).with("problems", crate::question::problems_json(&problems))
+            }
+            QuestionError::Bad(_) => Problem::new(Kind::BadQuestion, detail),
+            QuestionError::TooManyJoins(TooManyJoins { limit }) => {
+                Problem::new(Kind::BadQuestion, detail).with("limit", limit).with("name", "question_joins")
+            }
+            QuestionError::UnknownRule(_) => Problem::new(Kind::UnknownRule, detail),
+            QuestionError::UnknownPatch(_) => Problem::new(Kind::UnknownPatch, detail),
+            QuestionError::Swapped => Problem::new(Kind::Busy, detail).retry_after(jitter()),
         }
     }
 }

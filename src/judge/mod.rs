@@ -1,7 +1,9 @@
-//! Verdicts. [`explain`] is the definition; [`forward`] is the fast way to the same answers.
+//! Verdicts. [`explain`] is the definition; [`forward`] and [`inverted`] are the fast ways to the same answers:
+//! of all rules for one endpoint, and of one rule for all endpoints.
 
 pub mod explain;
 pub mod forward;
+pub mod inverted;
 pub mod truth;
 
 use std::fmt;

@@ -36,7 +36,7 @@ use wire::{Bytes, Section};
 pub use compile::{Requirement, Sources, compile, merge};
 pub use scap::{Joined, ScapPack, ScapRule, TestWay};
 pub use walk::{Answer, Part, Parts};
-pub use wire::PackError;
+pub use wire::{KEY_SLOT as WHOLE_KEY, PackError, stable_hash as hash_of};
 
 /// Position of a rule in its pack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -113,7 +113,7 @@ fn reads_step(reader: &mut Reader<'_>, terms: &mut Vec<TermId>, joins: &mut bool
 }
 
 /// Whether each table of a scan was collected, for one endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableStates([Truth; TABLES.len()]);
 
 impl Default for TableStates {

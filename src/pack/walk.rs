@@ -5,6 +5,7 @@ use super::program::op;
 use super::wire::{self, Section, stable_hash, u32_at, u64_at};
 use super::{Pack, Plan, RuleId, Term, TermId};
 use crate::rule::ir::Ir;
+use crate::scan::table::TableId;
 
 /// One leaf of a program.
 #[derive(Debug)]
@@ -84,6 +85,22 @@ impl Pack {
             Plan::Literal(c) => format!("by literal {} in {}, all literals in one pass", values().join(", "), column(c)),
             Plan::Each => format!("every new row of `{table}`"),
         }
+    }
+
+    /// How the rows of a table are found to which some of these terms have something to say: those with such a value in a column, or such a key
+    /// ([`super::WHOLE_KEY`]), and those without a value there. The values are hashes, as [`super::hash_of`] makes them. `None`: any row may be one.
+    pub fn finds(&self, table: TableId, wanted: impl Fn(TermId) -> bool) -> Option<Vec<(u8, u64)>> {
+        let of_table = |slot: u32| slot.to_le_bytes()[1] == table.0;
+        let each = self.section(Section::Each).chunks_exact(8).any(|r| u32_at(r, 0) == u32::from(table.0) && wanted(u32_at(r, 4)));
+        let literal = self.section(Section::Literals).chunks_exact(12).any(|r| of_table(u32_at(r, 0)) && wanted(u32_at(r, 8)));
+        if each || literal {
+            return None;
+        }
+        let records = self.section(Section::Index).chunks_exact(16).filter(|r| of_table(u32_at(r, 0)) && wanted(u32_at(r, 4)));
+        let mut found: Vec<(u8, u64)> = records.map(|r| (u32_at(r, 0).to_le_bytes()[0], u64_at(r, 8))).collect();
+        found.sort_unstable();
+        found.dedup();
+        Some(found)
     }
 
     pub fn join_count(&self) -> usize {

@@ -123,10 +123,10 @@ pub(super) fn slot(table: TableId, column: u8) -> u32 {
 }
 
 /// The whole key instead of one column.
-pub(super) const KEY_SLOT: u8 = 255;
+pub const KEY_SLOT: u8 = 255;
 
 /// A hash that is the same on every machine, for the index. Never proof: the predicate compares the bytes.
-pub(super) fn stable_hash<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
+pub fn stable_hash<'a>(parts: impl IntoIterator<Item = &'a str>) -> u64 {
     let mut h = 0xcbf2_9ce4_8422_2325u64;
     for part in parts {
         for b in part.bytes().chain([0xff]) {

@@ -97,12 +97,12 @@ impl Shard {
             let at = v.iter().position(|b| *b == 0).ok_or_else(|| damaged(Space::Rows, k, "no table"))?;
             let name = std::str::from_utf8(&v[..at]).map_err(|_| damaged(Space::Rows, k, "no table"))?;
             let table = TableId::by_name(name).ok_or_else(|| damaged(Space::Rows, k, &format!("unknown table `{name}`")))?;
-            self.fleet.rows.restore(number(Space::Rows, k)?, table, &v[at + 1..]);
+            self.fleet.restore_row(number(Space::Rows, k)?, table, &v[at + 1..]);
             Ok(())
         })?;
         self.fleet.rows.restored();
         store.each(Space::Images, &mut |k, v| {
-            self.fleet.images.insert(number(Space::Images, k)?, decode(Space::Images, k, v)?, &mut self.fleet.rows);
+            self.fleet.restore_image(number(Space::Images, k)?, decode(Space::Images, k, v)?);
             Ok(())
         })?;
         self.fleet.classes.reset(self.pack.rules().map(|r| self.pack.rule(r).requirement).collect());

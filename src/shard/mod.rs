@@ -337,11 +337,7 @@ impl Shard {
             Some(at) => {
                 // Other labels, other groups; other exemptions.
                 let stood = self.has_exemptions().then(|| self.all_states(at));
-                if let Some(endpoint) = self.fleet.get_mut(at) {
-                    endpoint.hostname = hostname;
-                    endpoint.labels = labels;
-                    endpoint.key_hash = key_hash;
-                }
+                self.fleet.describe(at, hostname, labels, key_hash);
                 if let Some(stood) = stood {
                     self.turn_all(at, stood, AlertCause::Exempt, now_ms, out);
                 }
@@ -431,7 +427,7 @@ impl Shard {
         let garbage = rows.unreferenced() + rows.aliases();
         if garbage > 4096 && garbage > rows.len() / 4 {
             self.joins.clear();
-            for id in rows.sweep() {
+            for id in self.fleet.sweep() {
                 out.batch.delete(Space::Rows, id.to_be_bytes());
             }
         }
@@ -494,6 +490,13 @@ impl Shard {
     pub fn episodes_of(&self, at: EndpointId) -> impl Iterator<Item = (&str, &Kept)> {
         let from = (at, Box::from(""));
         self.episodes.range(from..).take_while(move |((e, _), _)| *e == at).map(|((_, rule), kept)| (&**rule, kept))
+    }
+
+    /// Open episodes of some endpoints, by endpoint and rule.
+    pub fn open_episodes(&self, endpoints: std::ops::Range<u32>) -> impl Iterator<Item = (EndpointId, &str)> {
+        let of = |at: u32| (EndpointId(at), Box::from(""));
+        let range = self.episodes.range(of(endpoints.start)..of(endpoints.end));
+        range.filter(|(_, kept)| kept.episode.open).map(|((at, rule), _)| (*at, &**rule))
     }
 
     /// Writes an event into history, and into the outbox of the sinks that want it unless it is to be told later. Its number and time.

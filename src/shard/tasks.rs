@@ -23,6 +23,13 @@ impl Shard {
         self.tasks_of(at).filter(|t| t.state.is_open())
     }
 
+    /// Open tasks of some endpoints, by endpoint and item.
+    pub fn open_tasks_of(&self, endpoints: std::ops::Range<u32>) -> impl Iterator<Item = (EndpointId, &Task)> {
+        let of = |at: u32| (EndpointId(at), Box::from(""));
+        let range = self.tasks.range(of(endpoints.start)..of(endpoints.end));
+        range.filter(|(_, task)| task.state.is_open()).map(|((at, _), task)| (*at, task))
+    }
+
     /// Whether the endpoint posted a result that a scan must confirm or reopen, also one that shows nothing new.
     pub(super) fn awaits_scan(&self, at: EndpointId) -> bool {
         self.open_tasks(at).any(|t| t.state != TaskState::Queued && t.blocked.is_none())

@@ -254,7 +254,7 @@ impl Shard {
     }
 
     fn intern_row(&mut self, row: PreparedRow, out: &mut Applied) -> RowId {
-        let (entry, fresh) = self.fleet.rows.intern(&row.new, &row.canonical, row.said);
+        let (entry, fresh) = self.fleet.intern(&row.new, &row.canonical, row.said, &self.limits);
         let id = self.fleet.rows.canonical(entry);
         if fresh {
             let value = [row.new.row.table.name().as_bytes(), &[0], row.canonical.as_slice()].concat();
@@ -270,9 +270,7 @@ impl Shard {
         let tables = self.share_tables(&facts.tables, out);
         let mut held = Held { image, plus, minus, tables, digest: facts.digest, sequence, received_ms: now_ms, class: 0 };
         held.class = self.classify(before, &held, facts, out);
-        if let Some(endpoint) = self.fleet.get_mut(at) {
-            endpoint.held = Some(held.clone());
-        }
+        self.fleet.place(at, held.clone());
         self.store_endpoint(at, out);
         if matches!(facts.rows, RowSet::Whole { .. }) && self.gather(at, out) {
             held = self.fleet.get(at).and_then(|e| e.held.clone()).unwrap_or(held);

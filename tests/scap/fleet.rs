@@ -83,6 +83,10 @@ proptest! {
                 let (defined, got) = (defined(&pack, scan), daemon.verdicts(id));
                 prop_assert_eq!(&got, &defined, "turn {}, forward {:?}: {}", turn, forward::judge_scan(&pack, scan, 0), told(&pack, &defined, &got, scan));
             }
+            if turn == 4 {
+                crate::inverted::holds(&daemon.shard, &pack, true)?;
+                crate::inverted::holds(&daemon.shard, &next, false)?;
+            }
         }
         daemon.apply(Input::Swap { pack: next.clone(), policy: Box::new(Policy::default()) });
         for (id, scan) in &scans {

@@ -7,5 +7,6 @@ mod fleet;
 pub(crate) mod harness;
 mod life;
 mod patches;
+mod questions;
 mod scap;
 mod uploads;

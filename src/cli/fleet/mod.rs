@@ -1,6 +1,7 @@
 //! `muster fleet`: a fleet made for trying, and questions to the fleet that there is.
 
 mod build;
+mod query;
 mod simulate;
 
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use muster::simulate::document::id;
 use muster::simulate::fleet::{Fleet, Options};
 
-use super::Outcome;
+use super::{Outcome, Usage};
 
 /// Make a fleet to try with, or ask the fleet that there is
 #[derive(Debug, clap::Args)]
@@ -27,12 +28,14 @@ pub(crate) struct Args {
 enum Command {
     Simulate(simulate::Args),
     Build(build::Args),
+    Query(Box<query::Args>),
 }
 
 pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     match args.command {
         Command::Simulate(args) => simulate::run(args),
         Command::Build(args) => build::run(args),
+        Command::Query(args) => query::run(&args),
     }
 }
 
@@ -153,6 +156,40 @@ fn size_of_folder(path: &Path) -> u64 {
 /// Bytes for people.
 fn human(bytes: u64) -> String {
     indicatif::HumanBytes(bytes).to_string()
+}
+
+/// Which endpoints are asked.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Endpoints")]
+pub(crate) struct ScopeArgs {
+    /// Only those of a group of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub(crate) group: Option<String>,
+    /// Only those with a label; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) label: Vec<String>,
+    /// Only those of a platform: linux, debian, debian:12
+    #[arg(long, value_name = "NAME")]
+    pub(crate) platform: Option<String>,
+    /// Only those heard of within this time: 7d, 12h
+    #[arg(long, value_name = "TIME")]
+    pub(crate) fresh: Option<String>,
+}
+
+impl ScopeArgs {
+    pub(crate) fn labels(&self) -> Result<BTreeMap<String, String>, Usage> {
+        let pair = |text: &String| {
+            let pair = text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+            pair.ok_or_else(|| Usage(format!("--label is NAME=VALUE, not `{text}`")))
+        };
+        self.label.iter().map(pair).collect()
+    }
+
+    /// The first option that only a server has an answer to.
+    fn enrolled(&self) -> Option<&'static str> {
+        let given = [(self.group.is_some(), "--group"), (!self.label.is_empty(), "--label"), (self.fresh.is_some(), "--fresh")];
+        given.into_iter().find(|(given, _)| *given).map(|(_, name)| name)
+    }
 }
 
 #[cfg(test)]

@@ -13,13 +13,13 @@ use serde_json::Value;
 use super::super::Usage;
 use super::From;
 
-const TIMEOUT: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(300);
 /// Bytes of one answer.
 const ANSWER_MAX: usize = 256 << 20;
 /// Items of a page, where all are wanted.
 const PAGE: u16 = 1000;
 
-pub(super) struct Server {
+pub(in crate::cli) struct Server {
     runtime: tokio::runtime::Runtime,
     client: Client,
     url: String,
@@ -33,7 +33,7 @@ impl Server {
         Server::new(url, token, from.ca.as_deref()).map(Some)
     }
 
-    pub(super) fn new(url: &str, token_file: &Path, ca: Option<&Path>) -> anyhow::Result<Server> {
+    pub(in crate::cli) fn new(url: &str, token_file: &Path, ca: Option<&Path>) -> anyhow::Result<Server> {
         let token = read_secret(token_file)?.with_context(|| format!("there is no file `{}`", token_file.display()))?;
         let mut bearer =
             HeaderValue::try_from(format!("Bearer {token}")).context("the token holds characters that a header may not have")?;
@@ -48,7 +48,7 @@ impl Server {
         self.send(Method::GET, path, None)
     }
 
-    pub(super) fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
+    pub(in crate::cli) fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let url = format!("{}{path}", self.url);
         let body = body.map(Value::to_string).unwrap_or_default();
         let sent = self.client.send(method, &url, self.headers.clone(), body.into(), TIMEOUT, ANSWER_MAX);

@@ -7,6 +7,7 @@ pub mod exemptions;
 pub mod feeds;
 pub mod patch_lists;
 pub mod patches;
+pub mod questions;
 pub mod rules;
 pub mod sinks;
 pub mod system;
