@@ -53,7 +53,7 @@ impl Histogram {
 /// The upper end of the bucket of a number.
 fn upper(micros: u64) -> u64 {
     let bits = (u64::BITS - micros.leading_zeros()).saturating_sub(FINE + 1);
-    ((micros >> bits) + 1).checked_shl(bits).map_or(u64::MAX, |end| end - 1)
+    ((micros >> bits) + 1).checked_mul(1 << bits).map_or(u64::MAX, |end| end - 1)
 }
 
 fn millis(micros: u64) -> f64 {
