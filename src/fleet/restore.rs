@@ -12,8 +12,15 @@ use super::image::{Image, ImageId};
 use super::names::Names;
 use super::rows::RowId;
 use super::{Endpoint, EndpointId, Fleet, name, slot};
+use crate::scan::table::TableId;
 
 impl Fleet {
+    /// Puts stored rows back under their numbers.
+    pub fn restore_rows(&mut self, stored: Vec<(RowId, TableId, Box<[u8]>)>) {
+        stored.iter().for_each(|(id, table, _)| self.index.restored(*id, *table));
+        self.rows.restore(stored);
+    }
+
     /// Puts stored images back. Their rows are there already.
     pub fn restore_images(&mut self, stored: Vec<(ImageId, Vec<RowId>)>) {
         let rows = &self.rows;
@@ -30,6 +37,7 @@ impl Fleet {
             self.endpoints.resize_with(slot(at), || None);
             self.endpoints.push(Some(endpoint));
         }
+        self.free = (0..).zip(&self.endpoints).filter(|(_, e)| e.is_none()).map(|(at, _)| at).collect();
         let mut rows: Vec<u32> = Vec::new();
         let mut images: HashMap<ImageId, u32> = HashMap::new();
         let mut classes: BTreeMap<ClassId, u32> = BTreeMap::new();
