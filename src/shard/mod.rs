@@ -31,6 +31,8 @@ use crate::event::{Event, subscribed};
 use crate::fleet::rows::{RowId, Rows};
 use crate::fleet::shared::{self, Labels, Shared};
 use crate::fleet::{Endpoint, EndpointId, Fleet, Tables};
+use crate::history::book::Book;
+use crate::history::record::Who;
 use crate::limits::Limits;
 use crate::pack::program::{TableStates, Tallies};
 use crate::pack::{Joined, Pack};
@@ -199,6 +201,9 @@ pub struct Shard {
     joins: HashMap<(TableStates, i64, Vec<RowId>), Arc<Joined>>,
     live: Vec<Live>,
     pub totals: Totals,
+    history: Book,
+    /// Patch states before the next batch cannot be told.
+    catalog_unknown: bool,
 }
 
 /// Counts since the process started, for metrics and the demo.
@@ -280,6 +285,7 @@ impl Shard {
     pub fn apply(&mut self, inputs: Vec<Input>, now_ms: i64) -> Applied {
         self.applied += 1;
         let mut out = Applied { number: self.applied, ..Applied::default() };
+        self.begin_history(now_ms);
         for input in inputs {
             let reply = match input {
                 Input::Enroll { id, hostname, labels, key_hash } => self.enroll(id, hostname, labels, key_hash, now_ms, &mut out),
@@ -312,6 +318,7 @@ impl Shard {
             };
             out.replies.push(reply);
         }
+        self.history.flush(now_ms, &mut out.batch);
         out
     }
 
@@ -338,6 +345,10 @@ impl Shard {
             Some(at) => {
                 // Other labels, other groups; other exemptions.
                 let stood = self.has_exemptions().then(|| self.all_states(at));
+                let before = self.fleet.get(at).map(|e| e.labels.clone()).filter(|before| *before != labels);
+                if let Some(before) = before {
+                    self.history.who(Who::Labelled { number: at.0, before: Labels::clone(&before) });
+                }
                 self.fleet.describe(at, hostname, labels, key_hash);
                 if let Some(stood) = stood {
                     self.turn_all(at, stood, AlertCause::Exempt, now_ms, out);
@@ -346,7 +357,9 @@ impl Shard {
             }
             None => {
                 let endpoint = Endpoint { id: id.as_str().into(), hostname, labels, key_hash, enrolled_ms: now_ms, held: None };
-                self.fleet.insert(endpoint)
+                let at = self.fleet.insert(endpoint);
+                self.history.who(Who::Enrolled { number: at.0 });
+                at
             }
         };
         self.live_mut(at).seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
@@ -367,8 +380,10 @@ impl Shard {
             self.episodes.remove(&(at, rule.clone()));
             out.batch.delete(Space::Episodes, pair_key(id, rule.as_bytes()));
         }
-        let stood = self.all_states(at);
+        let (stood, last) = (self.all_states(at), self.last_of(at, &mut out.batch));
         if let Some((endpoint, moved)) = self.fleet.remove(at) {
+            let of = (&*endpoint.id, &*endpoint.hostname, &*endpoint.labels);
+            self.history.removed(at.0, of, last.as_ref(), now_ms, &mut out.batch);
             if let Some(image) = moved.abandoned {
                 out.batch.delete(Space::Images, image.to_be_bytes());
             }
@@ -401,6 +416,8 @@ impl Shard {
         self.settle_after_load(now_ms, out);
         self.expire_exemptions(now_ms, out);
         self.forget_episodes(now_ms, out);
+        let history_ms = self.policy.policy.history_ms;
+        self.history.expire(history_ms, now_ms, &mut out.batch);
         self.sweep(out);
     }
 
