@@ -6,6 +6,7 @@
 pub mod asof;
 pub mod book;
 pub mod record;
+pub mod trend;
 
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};

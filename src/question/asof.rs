@@ -183,7 +183,7 @@ impl<'r> Then<'r> {
         let head: Head = look.look(|shard| shard.history().head.clone());
         let mut census = Census::default();
         let first = At { ms: at_ms.saturating_add(1), n: 0 };
-        settled(reader, head.last)?;
+        settled(reader, &head)?;
         records(reader, Lane::Who, first, head.last, &mut |at, who: Vec<Who>| {
             who.into_iter().for_each(|w| census.take(at, w));
             Ok(())
@@ -200,7 +200,7 @@ impl<'r> Then<'r> {
             let now = question.endpoint.as_ref().and_then(|id| now_of(shard, id, &present));
             (present, now)
         });
-        settled(reader, present.head.last)?;
+        settled(reader, &present.head)?;
         let (mut changed, known) = (false, head.last);
         let rest = first.max(At { ms: known.ms, n: known.n.saturating_add(1) });
         records(reader, Lane::Who, rest, present.head.last, &mut |at, who: Vec<Who>| {
@@ -467,10 +467,12 @@ fn last(reader: &dyn Reader, until: At, hash: &[u8; 16]) -> Result<Last, StoreEr
 }
 
 /// Waits until the records up to one are on the disk.
-fn settled(reader: &dyn Reader, last: At) -> Result<(), QuestionError> {
+fn settled(reader: &dyn Reader, head: &Head) -> Result<(), QuestionError> {
     const WAIT: Duration = Duration::from_millis(2);
     const TRIES: usize = 5_000;
-    if last == At::default() {
+    let last = head.last;
+    // Nothing has been written, or it is so old that it was dropped.
+    if last == At::default() || last.ms < head.dropped_ms {
         return Ok(());
     }
     for _ in 0..TRIES {

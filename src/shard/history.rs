@@ -22,12 +22,14 @@ impl Shard {
     /// What a new pack or policy turned, for all endpoints. In the batch in which readers see it.
     pub(crate) fn record_turns(&mut self, turns: &[RuleTurn], _now_ms: i64, out: &mut Applied) {
         turns.iter().for_each(|turn| self.history.rule_turn(turn, &mut out.batch));
+        self.trends.doubt();
     }
 
     /// What a new catalog, or a decision about many endpoints, turned.
     #[cfg_attr(not(test), expect(dead_code, reason = "what turns at a new catalog is found by `Standing` so far"))]
     pub(crate) fn record_patch_turns(&mut self, turns: &[PatchTurn], _now_ms: i64, out: &mut Applied) {
         turns.iter().for_each(|turn| self.history.patch_turn(turn, &mut out.batch));
+        self.trends.doubt();
     }
 
     /// What is known of history without reading it.

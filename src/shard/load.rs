@@ -41,11 +41,14 @@ impl Shard {
         empty: Arc<Pack>,
     ) -> Result<Shard, LoadError> {
         let mut meta: BTreeMap<String, String> = BTreeMap::new();
-        let mut history = None;
+        let (mut history, mut trends) = (None, super::trends::Trends::default());
         store.each(Space::Meta, &mut |k, v| {
             if k == b"history" {
                 history = Some(v.to_vec());
                 return Ok(());
+            }
+            if k.starts_with(super::trends::OPEN.as_bytes()) {
+                return trends.restore(k, v);
             }
             meta.insert(String::from_utf8_lossy(k).into_owned(), String::from_utf8_lossy(v).into_owned());
             Ok(())
@@ -85,6 +88,7 @@ impl Shard {
             totals: Totals::default(),
             history: Book::default(),
             catalog_unknown: false,
+            trends,
         };
         shard.load_fleet(store, known_pack)?;
         shard.load_rest(store)?;

@@ -12,6 +12,7 @@ mod patches;
 mod stored;
 mod swap;
 mod tasks;
+mod trends;
 mod upload;
 
 pub use load::LoadError;
@@ -204,6 +205,7 @@ pub struct Shard {
     history: Book,
     /// Patch states before the next batch cannot be told.
     catalog_unknown: bool,
+    trends: trends::Trends,
 }
 
 /// Counts since the process started, for metrics and the demo.
@@ -318,6 +320,7 @@ impl Shard {
             };
             out.replies.push(reply);
         }
+        self.store_flows(&mut out);
         self.history.flush(now_ms, &mut out.batch);
         out
     }
@@ -344,12 +347,14 @@ impl Shard {
             // The same machine installed again, or one that lost its key: it keeps its history and gets a new key.
             Some(at) => {
                 // Other labels, other groups; other exemptions.
+                self.trend_whole(at, false);
                 let stood = self.has_exemptions().then(|| self.all_states(at));
                 let before = self.fleet.get(at).map(|e| e.labels.clone()).filter(|before| *before != labels);
                 if let Some(before) = before {
                     self.history.who(Who::Labelled { number: at.0, before: Labels::clone(&before) });
                 }
                 self.fleet.describe(at, hostname, labels, key_hash);
+                self.trend_whole(at, true);
                 if let Some(stood) = stood {
                     self.turn_all(at, stood, AlertCause::Exempt, now_ms, out);
                 }
@@ -359,6 +364,7 @@ impl Shard {
                 let endpoint = Endpoint { id: id.as_str().into(), hostname, labels, key_hash, enrolled_ms: now_ms, held: None };
                 let at = self.fleet.insert(endpoint);
                 self.history.who(Who::Enrolled { number: at.0 });
+                self.trend_whole(at, true);
                 at
             }
         };
@@ -381,6 +387,7 @@ impl Shard {
             out.batch.delete(Space::Episodes, pair_key(id, rule.as_bytes()));
         }
         let (stood, last) = (self.all_states(at), self.last_of(at, &mut out.batch));
+        self.trend_whole(at, false);
         if let Some((endpoint, moved)) = self.fleet.remove(at) {
             let of = (&*endpoint.id, &*endpoint.hostname, &*endpoint.labels);
             self.history.removed(at.0, of, last.as_ref(), now_ms, &mut out.batch);
@@ -415,6 +422,7 @@ impl Shard {
         }
         self.settle_after_load(now_ms, out);
         self.expire_exemptions(now_ms, out);
+        self.tick_trends(now_ms, out);
         self.forget_episodes(now_ms, out);
         let history_ms = self.policy.policy.history_ms;
         self.history.expire(history_ms, now_ms, &mut out.batch);
@@ -571,6 +579,10 @@ impl Shard {
         let before = self.episodes.get(&key).cloned();
         if let Some(due) = before.as_ref().and_then(|k| k.episode.tell_ms) {
             self.to_tell.remove(&(due, at, rule.into()));
+        }
+        match (&before, change) {
+            (None, Some(Change::Resolved)) => self.trend_unwritten(at, episode.opened_ms, now_ms),
+            _ => self.trend_episode(at, before.as_ref().is_some_and(|k| k.episode.open), &episode, now_ms),
         }
         let mut kept = Kept { episode, event: before.as_ref().map_or((0, 0), |k| k.event) };
         if let Some(change) = change {

@@ -43,6 +43,7 @@ impl Shard {
         self.stored_policy = Some(fingerprint);
         let before = std::mem::replace(&mut self.policy, policy.resolve(&self.pack));
         let fresh_pack = old_pack.digest() != self.pack.digest();
+        self.trends.doubt();
         if fresh_pack {
             self.joins.clear();
             self.fleet.ask_all(&self.pack, &self.limits);

@@ -272,8 +272,13 @@ impl Shard {
         let sequence = before.map_or(0, |h| h.sequence) + 1;
         let tables = self.share_tables(&facts.tables, out);
         let mut held = Held { image, plus, minus, tables, digest: facts.digest, sequence, received_ms: now_ms, class: 0 };
+        // Taken now: the class before is gone when this was its last endpoint.
+        let verdicts = before.map(|h| self.verdicts_for_trend(h.class));
         held.class = self.classify(before, &held, facts, out);
         self.fleet.place(at, held.clone());
+        if before.is_none_or(|h| h.class != held.class) {
+            self.trend_verdicts(at, verdicts, held.class);
+        }
         self.store_endpoint(at, out);
         if matches!(facts.rows, RowSet::Whole { .. }) && self.gather(at, out) {
             held = self.fleet.get(at).and_then(|e| e.held.clone()).unwrap_or(held);

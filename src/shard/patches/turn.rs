@@ -98,6 +98,9 @@ impl Shard {
         let silent: Vec<PatchId> = turns.iter().filter(|t| t.to == State::NotApplicable).map(|t| t.patch).collect();
         // What came says whether a patch that no row notes any more was installed, or what it was for went.
         let installed = if silent.is_empty() { BTreeSet::new() } else { self.having(added, &silent) };
+        let mended = |t: &&Turn| matches!(t.from, State::Missing | State::PendingReboot) && (t.to == State::Installed || installed.contains(&t.patch));
+        let mended: Vec<PatchId> = turns.iter().filter(mended).map(|t| t.patch).collect();
+        self.trend_patched(at, &mended, now_ms);
         let mut names: BTreeMap<State, BTreeSet<&str>> = BTreeMap::new();
         let mut counts: BTreeMap<&'static str, usize> = BTreeMap::new();
         for turn in turns {
@@ -136,6 +139,7 @@ impl Shard {
             self.watch_turn(turn, out);
         }
         posture.not_collected = not_collected;
+        self.trend_posture(at, &self.posture(at), &posture);
         self.set_posture(at, posture);
     }
 
@@ -264,6 +268,7 @@ impl Shard {
         self.patches.weights =
             self.fleet.noted().into_par_iter().map(|patch| (patch, Weight::of(catalog, patch))).collect::<Vec<_>>().into_iter().collect();
         self.patches.postures.clear();
+        self.trends.doubt();
         self.patches.totals = super::PatchTotals::default();
         let images: BTreeMap<ImageId, Posture> =
             self.fleet.images.iter().map(|(id, image)| (id, self.posture_of_notes(image.notes()))).collect();
