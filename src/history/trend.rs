@@ -234,7 +234,8 @@ mod tests {
 
     #[test]
     fn keys_sort_by_time_within_a_group() {
-        let keys = [key(Step::Hour, "", 7), key(Step::Hour, "", 300), key(Step::Hour, "a", 1), key(Step::Hour, "ab", 0), key(Step::Day, "", 0)];
+        let keys =
+            [key(Step::Hour, "", 7), key(Step::Hour, "", 300), key(Step::Hour, "a", 1), key(Step::Hour, "ab", 0), key(Step::Day, "", 0)];
         assert!(keys.is_sorted());
         assert_eq!(read_key(Step::Hour, "", &keys[1]), Some(300));
         assert_eq!((read_key(Step::Hour, "", &keys[2]), read_key(Step::Hour, "a", &keys[3])), (None, None));
@@ -243,7 +244,10 @@ mod tests {
 
     #[test]
     fn gauges_go_back_as_they_came() {
-        let of = OfVerdicts::new(&[0, 1, 1, 4, 1], &[Some(Severity::Low), Some(Severity::Medium), None, Some(Severity::Low), Some(Severity::High)]);
+        let of = OfVerdicts::new(
+            &[0, 1, 1, 4, 1],
+            &[Some(Severity::Low), Some(Severity::Medium), None, Some(Severity::Low), Some(Severity::High)],
+        );
         assert_eq!((of.passing, of.failing, of.is_compliant()), (1, [0, 0, 1, 1, 0], false));
         let posture = Posture { missing: [0, 1, 2, 0, 4], missing_exploited: 3, not_collected: true, ..Posture::default() };
         let mut gauges = Gauges::default();

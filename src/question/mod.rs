@@ -6,6 +6,7 @@ pub mod asof;
 mod run;
 mod scope;
 mod spec;
+pub mod trends;
 pub mod whatif;
 
 use std::sync::Arc;

@@ -26,7 +26,7 @@ impl Shard {
     }
 
     /// What a new catalog, or a decision about many endpoints, turned.
-    #[cfg_attr(not(test), expect(dead_code, reason = "what turns at a new catalog is found by `Standing` so far"))]
+    #[expect(dead_code, reason = "what turns at a new catalog is found by `Standing` so far")]
     pub(crate) fn record_patch_turns(&mut self, turns: &[PatchTurn], _now_ms: i64, out: &mut Applied) {
         turns.iter().for_each(|turn| self.history.patch_turn(turn, &mut out.batch));
         self.trends.doubt();
@@ -270,7 +270,9 @@ impl Standing {
             if before.image == after.image {
                 patches.extend(after.image.and_then(|i| images.get(&i)).into_iter().flatten().map(|(p, ..)| *p));
             } else {
-                let of = |own: &Own, standing: &Standing| own.image.and_then(|i| standing.images.get(&i)).map(|i| i.keys().copied().collect::<Vec<u32>>());
+                let of = |own: &Own, standing: &Standing| {
+                    own.image.and_then(|i| standing.images.get(&i)).map(|i| i.keys().copied().collect::<Vec<u32>>())
+                };
                 patches.extend(of(before, self).into_iter().chain(of(after, now)).flatten());
             }
             for patch in patches {

@@ -26,7 +26,7 @@ use proptest::prelude::*;
 
 use crate::engines::Daemon;
 
-const IDS: [&str; 6] = ["web-1", "web-2", "db-1", "db-2", "x", "y"];
+pub(super) const IDS: [&str; 6] = ["web-1", "web-2", "db-1", "db-2", "x", "y"];
 const KEYS: usize = 6;
 
 fn pack(random: &mut Random) -> Arc<Pack> {
@@ -103,14 +103,16 @@ fn policy(random: &mut Random) -> Policy {
     Policy { groups, excluded, ..Policy::default() }
 }
 
-fn scan(id: &str, random: &mut Random) -> Vec<u8> {
+pub(super) fn scan(id: &str, random: &mut Random) -> Vec<u8> {
     let mut scan = Scan { endpoint: id.to_owned(), ..Scan::default() };
     let table = |name: &str| TableId::by_name(name).unwrap();
     scan.push(Row::new(table("os")).with("family", "linux").with("id", "debian").with("version", "12"));
     if random.percent(90) {
         scan.tables.insert(table("sysctl"), TableData::Rows(Vec::new()));
         for key in 0..KEYS {
-            scan.push(Row::new(table("sysctl")).with("key", format!("k{key}").as_str()).with("value", random.below(2).to_string().as_str()));
+            scan.push(
+                Row::new(table("sysctl")).with("key", format!("k{key}").as_str()).with("value", random.below(2).to_string().as_str()),
+            );
         }
     }
     if random.percent(85) {
@@ -135,23 +137,28 @@ struct Instant {
 }
 
 #[derive(Debug, PartialEq)]
-struct OfGroup {
-    endpoints: Endpoints,
+pub(super) struct OfGroup {
+    pub(super) endpoints: Endpoints,
     rules: Vec<Rule>,
-    patches: Patches,
+    pub(super) patches: Patches,
     failing: BTreeMap<String, BTreeSet<String>>,
 }
 
-fn endpoint(shard: &Shard, id: &str) -> Option<Endpoint> {
+pub(super) fn endpoint(shard: &Shard, id: &str) -> Option<Endpoint> {
     let at = shard.fleet.find(id)?;
     let endpoint = shard.fleet.get(at)?;
     let groups = shard.policy.policy.groups.iter().filter(|g| g.holds(endpoint)).map(|g| g.name.clone()).collect();
-    let mut out = Endpoint { id: id.to_owned(), labels: (*endpoint.labels).clone(), groups, patches: Some(Vec::new()), ..Endpoint::default() };
+    let mut out =
+        Endpoint { id: id.to_owned(), labels: (*endpoint.labels).clone(), groups, patches: Some(Vec::new()), ..Endpoint::default() };
     let Some(held) = &endpoint.held else { return Some(out) };
     out.scanned = true;
     for rule in shard.pack.rules() {
         let verdict = shard.fleet.classes.verdict(held.class, rule);
-        out.verdicts.push(EndpointVerdict { rule: shard.pack.rule_id(rule).into(), severity: Some(shard.pack.rule(rule).severity), verdict });
+        out.verdicts.push(EndpointVerdict {
+            rule: shard.pack.rule_id(rule).into(),
+            severity: Some(shard.pack.rule(rule).severity),
+            verdict,
+        });
     }
     out.verdicts.sort_by(|a, b| a.rule.cmp(&b.rule));
     let mut patches = Vec::new();
@@ -172,7 +179,7 @@ fn endpoint(shard: &Shard, id: &str) -> Option<Endpoint> {
     Some(out)
 }
 
-fn of_group(all: &BTreeMap<&'static str, Endpoint>, group: Option<&str>) -> OfGroup {
+pub(super) fn of_group(all: &BTreeMap<&'static str, Endpoint>, group: Option<&str>) -> OfGroup {
     let members: Vec<&Endpoint> = all.values().filter(|e| group.is_none_or(|g| e.groups.iter().any(|of| of == g))).collect();
     let scanned: Vec<&&Endpoint> = members.iter().filter(|e| e.scanned).collect();
     let severe = |v: &EndpointVerdict| v.verdict == Verdict::Fail && v.severity >= Some(muster::rule::Severity::High);
@@ -204,16 +211,16 @@ fn of_group(all: &BTreeMap<&'static str, Endpoint>, group: Option<&str>) -> OfGr
     OfGroup { endpoints, rules: rules.into_values().collect(), patches, failing }
 }
 
-struct Life {
-    daemon: Daemon,
-    pack: Arc<Pack>,
-    policy: Policy,
-    random: Random,
+pub(super) struct Life {
+    pub(super) daemon: Daemon,
+    pub(super) pack: Arc<Pack>,
+    pub(super) policy: Policy,
+    pub(super) random: Random,
     kept: Vec<Instant>,
 }
 
 impl Life {
-    fn new(seed: u64) -> Life {
+    pub(super) fn new(seed: u64) -> Life {
         let mut random = Random::new(seed);
         let (pack, policy) = (pack(&mut random), policy(&mut random));
         let mut daemon = Daemon::start(MemoryStore::default(), &pack);
@@ -229,7 +236,7 @@ impl Life {
         self.daemon.shard.fleet.find(id).is_some()
     }
 
-    fn apply(&mut self, input: Input) {
+    pub(super) fn apply(&mut self, input: Input) {
         // Days pass, so that segments follow one another.
         if self.random.percent(10) {
             self.daemon.now_ms += SEGMENT_MS / 3;
@@ -237,9 +244,10 @@ impl Life {
         self.daemon.apply(input);
     }
 
-    fn step(&mut self) {
-        let id = self.id();
-        match self.random.below(20) {
+    /// Whether it may have turned everything at once.
+    pub(super) fn step(&mut self) -> bool {
+        let (id, what) = (self.id(), self.random.below(20));
+        match what {
             0..=2 => {
                 let labels = BTreeMap::from([("role".to_owned(), ["a", "b", "c"][self.random.below(3)].to_owned())]);
                 self.apply(Input::Enroll { id: id.into(), hostname: format!("host-{id}"), labels, key_hash: [0; 32] });
@@ -272,9 +280,10 @@ impl Life {
             19 => self.restart(),
             _ => {}
         }
+        matches!(what, 13..=15 | 19)
     }
 
-    fn swap(&mut self) {
+    pub(super) fn swap(&mut self) {
         self.apply(Input::Swap { pack: self.pack.clone(), policy: Box::new(self.policy.clone()) });
     }
 
@@ -290,7 +299,7 @@ impl Life {
         self.apply(Input::Exempt(Exemption { id: String::new(), scope, patches, reason, approver, created_ms: 0, expires_ms }));
     }
 
-    fn restart(&mut self) {
+    pub(super) fn restart(&mut self) {
         let catalog = self.daemon.shard.catalog.clone();
         let mut daemon = Daemon::start(self.daemon.store.reopen(), &self.pack);
         daemon.now_ms = self.daemon.now_ms;
@@ -343,7 +352,8 @@ impl Life {
     ) -> BTreeSet<String> {
         let (mut out, mut cursor) = (BTreeSet::new(), None);
         loop {
-            let question = Question { group: group.map(str::to_owned), rule: Some(rule.to_owned()), limit: Some(2), cursor, ..Question::default() };
+            let question =
+                Question { group: group.map(str::to_owned), rule: Some(rule.to_owned()), limit: Some(2), cursor, ..Question::default() };
             let Answer::Rule { items, next_cursor, .. } = ask(question).unwrap().answer else { panic!("of a rule") };
             for Item { id, hostname, verdict } in items {
                 assert_eq!((hostname, verdict), (format!("host-{id}"), "fail"));

@@ -9,13 +9,13 @@ use super::{AlertCause, Counted, Counts, Ground, Posture, Tally, Weight};
 use crate::fleet::image::ImageId;
 use crate::fleet::rows::RowId;
 use crate::fleet::sums::patches_of;
+use crate::fleet::{Endpoint, EndpointId, Held, Tables};
 use crate::history::Stood;
 use crate::history::record::COLLECTED;
-use crate::shard::history::{Own, Standing};
-use crate::fleet::{Endpoint, EndpointId, Held, Tables};
 use crate::patch::stand::sums;
 use crate::patch::{PatchId, State};
 use crate::scan::table::TableId;
+use crate::shard::history::{Own, Standing};
 use crate::shard::{Applied, Shard};
 
 /// Patches that an event names of each state; the counts are of all.
@@ -98,7 +98,9 @@ impl Shard {
         let silent: Vec<PatchId> = turns.iter().filter(|t| t.to == State::NotApplicable).map(|t| t.patch).collect();
         // What came says whether a patch that no row notes any more was installed, or what it was for went.
         let installed = if silent.is_empty() { BTreeSet::new() } else { self.having(added, &silent) };
-        let mended = |t: &&Turn| matches!(t.from, State::Missing | State::PendingReboot) && (t.to == State::Installed || installed.contains(&t.patch));
+        let mended = |t: &&Turn| {
+            matches!(t.from, State::Missing | State::PendingReboot) && (t.to == State::Installed || installed.contains(&t.patch))
+        };
         let mended: Vec<PatchId> = turns.iter().filter(mended).map(|t| t.patch).collect();
         self.trend_patched(at, &mended, now_ms);
         let mut names: BTreeMap<State, BTreeSet<&str>> = BTreeMap::new();
@@ -190,7 +192,9 @@ impl Shard {
             let Some(held) = &endpoint.held else { continue };
             let ground = Ground::new(self, at, endpoint, held);
             let all = ground.not_collected || ground.exempting.any_for(endpoint, &self.policy.policy);
-            let states = if all { ground.states() } else {
+            let states = if all {
+                ground.states()
+            } else {
                 let own = self.fleet.deviating(held);
                 let states = ground.states_of(&own);
                 own.into_iter().zip(states).collect()
