@@ -242,14 +242,19 @@ pub struct Counts {
 
 impl Counts {
     /// Those of the present, over the endpoints that had a scan then. `last` gives what removed ones had at last.
-    pub fn new(present: &Present, census: &Census, scanned: &RoaringBitmap, last: impl Fn(u32) -> Option<Last>) -> Counts {
+    pub fn new(
+        present: &Present,
+        census: &Census,
+        scanned: &RoaringBitmap,
+        last: impl Fn(u32) -> Result<Last, StoreError>,
+    ) -> Result<Counts, StoreError> {
         let severe = census.severities(present).into_iter().filter(|(_, s)| *s >= Severity::High).map(|(r, _)| r).collect();
         let mut out = Counts { active: Active::new(census, scanned), severe, ..Counts::default() };
         out.fails.resize(scanned.max().map_or(0, |n| n as usize + 1), 0);
         let mut classes: BTreeMap<ClassId, (i64, i32)> = BTreeMap::new();
         for number in scanned {
             if census.gone.contains_key(&number) {
-                out.take_last(number, &last(number).unwrap_or_default());
+                out.take_last(number, &last(number)?);
             } else if let Some(class) = present.class(number) {
                 let failing = || present.of_class(class).filter(|(r, v)| *v == Verdict::Fail && out.severe.contains(r)).count();
                 let of = classes.entry(class).or_insert_with(|| (0, i32::try_from(failing()).unwrap_or(i32::MAX)));
@@ -261,7 +266,7 @@ impl Counts {
         for (class, (endpoints, _)) in classes {
             present.of_class(class).for_each(|(rule, verdict)| out.rules.entry(rule).or_default()[verdict as usize] += endpoints);
         }
-        out
+        Ok(out)
     }
 
     fn take_last(&mut self, number: u32, last: &Last) {
@@ -361,12 +366,12 @@ impl OfRule {
         present: &Present,
         census: &Census,
         scanned: &RoaringBitmap,
-        last: impl Fn(u32) -> Option<Last>,
-    ) -> BTreeMap<Verdict, RoaringBitmap> {
+        last: impl Fn(u32) -> Result<Last, StoreError>,
+    ) -> Result<BTreeMap<Verdict, RoaringBitmap>, StoreError> {
         let mut classes: BTreeMap<ClassId, Option<Verdict>> = BTreeMap::new();
         for number in scanned - &self.told {
             let verdict = if census.gone.contains_key(&number) {
-                let last = last(number).unwrap_or_default();
+                let last = last(number)?;
                 last.verdicts.iter().find(|(rule, _)| *rule == self.rule).and_then(|(_, v)| Verdict::from_u8(*v))
             } else {
                 present.class(number).and_then(|class| {
@@ -379,7 +384,7 @@ impl OfRule {
             }
         }
         self.of.retain(|_, endpoints| !endpoints.is_empty());
-        self.of
+        Ok(self.of)
     }
 }
 

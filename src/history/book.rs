@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use super::record::{At, Lane, Last, PolicyThen, Turned, Who, bytes_of, key, last_key, patch_turn, verdict_turn};
 use super::{PatchTurn, RuleTurn};
+use crate::patch::PatchId;
+use crate::patch::catalog::Catalog;
 use crate::state::{Batch, Space, StoreError, decode, encode, segment};
 
 /// The names that numbers of one kind stand for. A number is never given to another name.
@@ -88,6 +91,8 @@ pub struct Book {
     pub head: Head,
     rules: Names,
     patches: Names,
+    /// Numbers of patches of the present catalog that turned lately.
+    of_catalog: HashMap<PatchId, u32>,
     who: Vec<Who>,
     turns: Vec<Turned>,
     /// The head differs from the stored one.
@@ -138,6 +143,22 @@ impl Book {
             self.patches.number(Kind::Patch, "", batch);
         }
         self.patches.number(Kind::Patch, &patch_name(feed, patch), batch)
+    }
+
+    /// The number of a patch of the present catalog.
+    pub fn patch_of(&mut self, patch: PatchId, catalog: &Catalog, batch: &mut Batch) -> Option<u32> {
+        if let Some(known) = self.of_catalog.get(&patch) {
+            return Some(*known);
+        }
+        let (name, feed) = catalog.id(patch)?;
+        let number = self.patch(feed, name, batch);
+        self.of_catalog.insert(patch, number);
+        Some(number)
+    }
+
+    /// Another catalog numbers its patches otherwise.
+    pub fn renumbered(&mut self) {
+        self.of_catalog.clear();
     }
 
     /// A batch begins.

@@ -18,7 +18,7 @@ use super::{Look, PAGE, PAGE_MAX, QuestionError, scope};
 use crate::feed::model::Level;
 use crate::fleet::EndpointId;
 use crate::history::Stood;
-use crate::history::asof::{Census, Counts, Gone, OfEndpoint, OfRule, PatchCounts, Present, VerdictCounts, was_not_collected};
+use crate::history::asof::{Census, Counts, OfEndpoint, OfRule, PatchCounts, Present, VerdictCounts, was_not_collected};
 use crate::history::book::{Head, Kind};
 use crate::history::record::{At, Lane, Last, PolicyThen, Turned, Who, key, last_key, read_key};
 use crate::judge::Verdict;
@@ -205,7 +205,10 @@ impl<'r> Then<'r> {
             return Err(QuestionError::TooEarly { reach: time(verdicts_ms) });
         }
         let patches_unknown = (at_ms < patches_ms).then(|| {
-            format!("how patches stood is known from {} on: the catalog before was gone when the daemon came back", time(patches_ms))
+            format!(
+                "how patches stood is known from {} on: before, there was no catalog, or it was gone when the daemon came back",
+                time(patches_ms)
+            )
         });
         let members = census.members(&present, |id, labels| group.as_ref().is_none_or(|g| g.means(id, labels)));
         let scanned = census.scanned(&present, &members);
@@ -237,12 +240,10 @@ impl<'r> Then<'r> {
         })
     }
 
-    fn lasts(&self) -> Result<BTreeMap<u32, Last>, StoreError> {
-        let of = |(number, gone): (&u32, &Gone)| match &gone.last {
-            Some(hash) if self.scanned.contains(*number) => Some(last(self.reader, gone.until, hash).map(|l| (*number, l))),
-            _ => None,
-        };
-        self.census.gone.iter().filter_map(of).collect()
+    /// What an endpoint that was removed since had at last. They may be many, so each is read when it is wanted.
+    fn last_of(&self, number: u32) -> Result<Last, StoreError> {
+        let gone = self.census.gone.get(&number).and_then(|g| Some((g.until, g.last?)));
+        gone.map_or_else(|| Ok(Last::default()), |(until, hash)| last(self.reader, until, &hash))
     }
 
     fn endpoints(&self, compliant: Option<usize>) -> Endpoints {
@@ -255,8 +256,7 @@ impl<'r> Then<'r> {
     }
 
     fn of_fleet(&self) -> Result<Answer, QuestionError> {
-        let lasts = self.lasts()?;
-        let mut counts = Counts::new(&self.present, &self.census, &self.scanned, |n| lasts.get(&n).cloned());
+        let mut counts = Counts::new(&self.present, &self.census, &self.scanned, |n| self.last_of(n))?;
         self.turns(&mut |at, turned| counts.take(at, turned))?;
         let severities = self.census.severities(&self.present);
         let rule = |(rule, counts): (&u32, &VerdictCounts)| {
@@ -272,10 +272,9 @@ impl<'r> Then<'r> {
     fn of_rule<L: Look>(&self, look: &L, question: &Question, id: &str) -> Result<Answer, QuestionError> {
         let number = self.present.rule_names.iter().position(|name| **name == *id).and_then(|n| u32::try_from(n).ok());
         let number = number.ok_or_else(|| QuestionError::UnknownRule(id.to_owned()))?;
-        let lasts = self.lasts()?;
         let mut of = OfRule::new(number, &self.census, &self.scanned);
         self.turns(&mut |at, turned| of.take(at, turned))?;
-        let of = of.done(&self.present, &self.census, &self.scanned, |n| lasts.get(&n).cloned());
+        let of = of.done(&self.present, &self.census, &self.scanned, |n| self.last_of(n))?;
         let verdicts = if question.verdicts.is_empty() { vec![Verdict::Fail] } else { question.verdicts.clone() };
         let counts = of.iter().map(|(v, e)| (v.name(), i64::try_from(e.len()).unwrap_or(i64::MAX))).collect();
         let severity = self.census.severities(&self.present).get(&number).copied();
@@ -328,8 +327,7 @@ impl<'r> Then<'r> {
         let gone = self.census.gone.iter().find(|(_, gone)| gone.id == id).map(|(n, gone)| (*n, gone));
         let (number, labels, last, names) = match gone {
             Some((number, gone)) => {
-                let last = gone.last.map(|hash| last(self.reader, gone.until, &hash)).transpose()?.unwrap_or_default();
-                (number, gone.labels.clone(), last, look.look(|s| s.history().names(Kind::Patch).all().to_vec()))
+                (number, gone.labels.clone(), self.last_of(number)?, look.look(|s| s.history().names(Kind::Patch).all().to_vec()))
             }
             None => {
                 let (number, labels, last, names) = self.now.clone().ok_or_else(unknown)?;

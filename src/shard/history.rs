@@ -135,12 +135,16 @@ impl Shard {
             let next = PolicyThen { since_ms: now_ms, catalog: now.to_owned(), ..self.history.head.policy.clone() };
             self.history.policy(next);
         }
-        if !was(before) && !was(now) && !self.fleet.index().held().is_empty() {
-            // It changed while the process was away; what it said before is gone.
+        // The process only comes back to the catalog that it had.
+        if was(now) || self.fleet.index().held().is_empty() {
+            return false;
+        }
+        // There was none: nobody knew how patches stood. Or it changed while the process was away, and what it said before is gone.
+        if !was(before) || before == Catalog::default().digest() {
             self.history.lose_patches(now_ms);
             return false;
         }
-        was(before)
+        true
     }
 
     /// Whether patch states in memory are those that history goes on from.
@@ -156,6 +160,12 @@ impl Shard {
             self.history.head.policy.catalog = digest;
             self.catalog_unknown = !self.fleet.index().held().is_empty();
         }
+    }
+
+    /// Another catalog numbers its patches otherwise.
+    pub(super) fn renumbered(&mut self) {
+        self.history.renumbered();
+        self.trends.renumbered();
     }
 
     /// A batch begins.

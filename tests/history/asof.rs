@@ -225,6 +225,7 @@ impl Life {
         let (pack, policy) = (pack(&mut random), policy(&mut random));
         let mut daemon = Daemon::start(MemoryStore::default(), &pack);
         daemon.apply(Input::Swap { pack: pack.clone(), policy: Box::new(policy.clone()) });
+        daemon.apply(Input::Catalog { catalog: catalog(&mut random), news: Vec::new() });
         Life { daemon, pack, policy, random, kept: Vec::new() }
     }
 
@@ -389,6 +390,31 @@ proptest! {
             life.restart();
         }
     }
+}
+
+#[test]
+fn how_patches_stood_is_not_told_where_nobody_can_know() {
+    let mut life = Life::new(11);
+    life.apply(Input::Enroll { id: "x".into(), hostname: "host-x".into(), labels: BTreeMap::new(), key_hash: [0; 32] });
+    let document = scan("x", &mut life.random);
+    life.daemon.upload("x", &document);
+    let then = life.daemon.now_ms;
+    let unknown = |life: &Life, at_ms: i64| {
+        let question = Question { at_ms, ..Question::default() };
+        let told = asof(&life.daemon.shard, &*life.daemon.store.reader(), &question, life.daemon.now_ms).unwrap();
+        let Answer::Fleet { patches, .. } = told.answer else { panic!("of the fleet") };
+        assert_eq!(patches.is_none(), told.patches_unknown.is_some());
+        patches.is_none()
+    };
+    life.restart();
+    assert!(!unknown(&life, then), "it came back to its catalog");
+    // The process ends, and comes back to another catalog.
+    let mut daemon = Daemon::start(life.daemon.store.reopen(), &life.pack);
+    daemon.now_ms = life.daemon.now_ms;
+    assert!(daemon.shard.resume(&life.pack, life.policy.clone()).is_none());
+    daemon.apply(Input::Catalog { catalog: catalog(&mut life.random), news: Vec::new() });
+    life.daemon = daemon;
+    assert!(unknown(&life, then) && !unknown(&life, life.daemon.now_ms));
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl Shard {
     /// The catalog to begin with, before anything is applied: asks what was loaded, and tells nobody.
     pub fn set_catalog(&mut self, catalog: Arc<Catalog>) {
         self.catalog = catalog;
-        self.trends.renumbered();
+        self.renumbered();
         self.patches.digest = self.catalog.digest();
         self.fleet.note_all(&self.catalog, &self.limits);
         self.stand_all();
@@ -68,7 +68,7 @@ impl Shard {
         if turned {
             out.batch.put(Space::Meta, "catalog", digest.as_str());
             self.patches.digest = digest;
-            self.trends.renumbered();
+            self.renumbered();
             self.fleet.note_all(&self.catalog, &self.limits);
             self.stand_all();
             if let Some(before) = before {

@@ -151,10 +151,9 @@ impl Shard {
         for turn in turns {
             let Weight { level, exploited } = self.weight(turn.patch);
             let (from, to) = (Stood::new(turn.from, level, exploited), Stood::new(turn.to, level, exploited));
-            if from != to
-                && let Some((name, feed)) = self.catalog.id(turn.patch)
-            {
-                stood.push((self.history.patch(feed, name, &mut out.batch), from, to));
+            if from != to {
+                let number = self.history.patch_of(turn.patch, &self.catalog, &mut out.batch);
+                stood.extend(number.map(|number| (number, from, to)));
             }
         }
         let collected = |is: bool| crate::history::record::not_collected(is);
