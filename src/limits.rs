@@ -92,6 +92,8 @@ pub struct Limits {
     pub exemptions: usize,
     /// Pairs of patch and superseding patch, direct and indirect.
     pub supersedence: usize,
+    /// Groups of which trends are kept, the first of the configuration; the whole fleet's is beside them.
+    pub trend_groups: usize,
 }
 
 impl Default for Limits {
@@ -140,6 +142,7 @@ impl Default for Limits {
             patch_list_entries: 20_000,
             exemptions: 10_000,
             supersedence: 10_000_000,
+            trend_groups: 100,
         }
     }
 }

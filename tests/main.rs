@@ -11,6 +11,7 @@ mod disk;
 mod engines;
 mod feeds;
 mod generate;
+mod history;
 mod inverted;
 mod patches;
 mod receiver;

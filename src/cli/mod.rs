@@ -10,6 +10,7 @@ mod fleet;
 pub(crate) mod output;
 mod packs;
 mod patch;
+mod report;
 mod rules;
 mod scan;
 mod serve;
@@ -43,6 +44,7 @@ enum Command {
     Feed(feed::Args),
     Fleet(fleet::Args),
     Patch(Box<patch::Args>),
+    Report(Box<report::Args>),
     Scan(Box<scan::Args>),
     Whatif(Box<whatif::Args>),
 }
@@ -88,6 +90,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Feed(args) => feed::run(args),
         Command::Fleet(args) => fleet::run(args),
         Command::Patch(args) => patch::run(*args),
+        Command::Report(args) => report::run(&args),
         Command::Scan(args) => scan::run(*args),
         Command::Whatif(args) => whatif::run(&args),
     }

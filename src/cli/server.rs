@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-pub(in crate::cli) use super::patch::server::Server;
+pub(in crate::cli) use super::patch::server::{Server, query};
 
 /// Which server, and who asks.
 #[derive(Debug, clap::Args)]

@@ -1,4 +1,12 @@
-//! What was: verdicts, patch states and counts at a past instant, from the turns that are kept as they happen.
+//! What was: verdicts, patch states and counts at a past instant, from the turns that are kept as they happen; and how groups came along ([`trend`]).
+//!
+//! `what turned -> records in the batch that it turned in` ([`book`], [`record`]), and back: `the present - what turned since -> the state then` ([`asof`]).
+//! Nothing is kept of what did not turn, so a first scan costs four bytes, and a flip about four.
+
+pub mod asof;
+pub mod book;
+pub mod record;
+pub mod trend;
 
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};

@@ -32,7 +32,9 @@ use crate::notify::dispatch::Dispatch;
 use crate::shard::Shard;
 use crate::state::Reader;
 use crate::subscription::keeper::Keeper;
-use api::{endpoint_patches, endpoints, events, exemptions, feeds, patch_lists, patches, questions, rules, sinks, system, tasks, uploads};
+use api::{
+    endpoint_patches, endpoints, events, exemptions, feeds, patch_lists, patches, questions, reports, rules, sinks, system, tasks, uploads,
+};
 use problem::{Kind, Problem};
 use query::Query;
 
@@ -91,6 +93,9 @@ routes! {
     // Questions to the fleet.
     POST   "/v1/query"                                   Admin              questions::ask;
     POST   "/v1/whatif"                                  Admin              questions::what_if;
+    // What was, and how it came along.
+    GET    "/v1/asof"                                    Admin              reports::as_of;
+    GET    "/v1/trends"                                  Admin              reports::over_time;
     // Patches, and what people decide about them.
     GET    "/v1/patches"                                 Admin              patches::list;
     GET    "/v1/patches/{patch}"                         Admin              patches::one;

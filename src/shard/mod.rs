@@ -4,6 +4,7 @@
 //! changes nothing. One writer calls it; everybody else reads. What it gives is durable only when the caller has committed the batch,
 //! and only then may a reply leave the process (INVARIANT: ack means durable).
 
+mod episodes;
 mod history;
 mod judge;
 mod load;
@@ -12,6 +13,7 @@ mod patches;
 mod stored;
 mod swap;
 mod tasks;
+mod trends;
 mod upload;
 
 pub use load::LoadError;
@@ -26,11 +28,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::deploy::Task;
-use crate::drift::{Cause, Change, Episode};
+use crate::drift::{Cause, Episode};
 use crate::event::{Event, subscribed};
 use crate::fleet::rows::{RowId, Rows};
 use crate::fleet::shared::{self, Labels, Shared};
 use crate::fleet::{Endpoint, EndpointId, Fleet, Tables};
+use crate::history::book::Book;
+use crate::history::record::Who;
 use crate::limits::Limits;
 use crate::pack::program::{TableStates, Tallies};
 use crate::pack::{Joined, Pack};
@@ -199,6 +203,10 @@ pub struct Shard {
     joins: HashMap<(TableStates, i64, Vec<RowId>), Arc<Joined>>,
     live: Vec<Live>,
     pub totals: Totals,
+    history: Book,
+    /// Patch states before the next batch cannot be told.
+    catalog_unknown: bool,
+    trends: trends::Trends,
 }
 
 /// Counts since the process started, for metrics and the demo.
@@ -280,6 +288,7 @@ impl Shard {
     pub fn apply(&mut self, inputs: Vec<Input>, now_ms: i64) -> Applied {
         self.applied += 1;
         let mut out = Applied { number: self.applied, ..Applied::default() };
+        self.begin_history(now_ms);
         for input in inputs {
             let reply = match input {
                 Input::Enroll { id, hostname, labels, key_hash } => self.enroll(id, hostname, labels, key_hash, now_ms, &mut out),
@@ -312,6 +321,8 @@ impl Shard {
             };
             out.replies.push(reply);
         }
+        self.store_flows(&mut out);
+        self.history.flush(now_ms, &mut out.batch);
         out
     }
 
@@ -337,8 +348,14 @@ impl Shard {
             // The same machine installed again, or one that lost its key: it keeps its history and gets a new key.
             Some(at) => {
                 // Other labels, other groups; other exemptions.
+                self.trend_whole(at, false);
                 let stood = self.has_exemptions().then(|| self.all_states(at));
+                let before = self.fleet.get(at).map(|e| e.labels.clone()).filter(|before| *before != labels);
+                if let Some(before) = before {
+                    self.history.who(Who::Labelled { number: at.0, before: Labels::clone(&before) });
+                }
                 self.fleet.describe(at, hostname, labels, key_hash);
+                self.trend_whole(at, true);
                 if let Some(stood) = stood {
                     self.turn_all(at, stood, AlertCause::Exempt, now_ms, out);
                 }
@@ -346,7 +363,10 @@ impl Shard {
             }
             None => {
                 let endpoint = Endpoint { id: id.as_str().into(), hostname, labels, key_hash, enrolled_ms: now_ms, held: None };
-                self.fleet.insert(endpoint)
+                let at = self.fleet.insert(endpoint);
+                self.history.who(Who::Enrolled { number: at.0 });
+                self.trend_whole(at, true);
+                at
             }
         };
         self.live_mut(at).seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
@@ -367,8 +387,11 @@ impl Shard {
             self.episodes.remove(&(at, rule.clone()));
             out.batch.delete(Space::Episodes, pair_key(id, rule.as_bytes()));
         }
-        let stood = self.all_states(at);
+        let (stood, last) = (self.all_states(at), self.last_of(at, &mut out.batch));
+        self.trend_whole(at, false);
         if let Some((endpoint, moved)) = self.fleet.remove(at) {
+            let of = (&*endpoint.id, &*endpoint.hostname, &*endpoint.labels);
+            self.history.removed(at.0, of, last.as_ref(), now_ms, &mut out.batch);
             if let Some(image) = moved.abandoned {
                 out.batch.delete(Space::Images, image.to_be_bytes());
             }
@@ -400,7 +423,10 @@ impl Shard {
         }
         self.settle_after_load(now_ms, out);
         self.expire_exemptions(now_ms, out);
+        self.tick_trends(now_ms, out);
         self.forget_episodes(now_ms, out);
+        let history_ms = self.policy.policy.history_ms;
+        self.history.expire(history_ms, now_ms, &mut out.batch);
         self.sweep(out);
     }
 
@@ -528,79 +554,5 @@ impl Shard {
             self.outbox.push(&sink.sink, seq, at_ms, &mut out.batch);
             out.wake_sinks = true;
         }
-    }
-
-    /// Ends an open episode without a scan.
-    fn close_episode(&mut self, at: EndpointId, id: &str, rule: &str, cause: Cause, now_ms: i64, out: &mut Applied) {
-        let Some(kept) = self.episodes.get(&(at, rule.into())).cloned() else { return };
-        let ended = Episode { open: false, cause, changed_ms: now_ms, tell_ms: None, ..kept.episode };
-        self.keep_episode(at, id, rule, ended, Some(Change::Resolved), None, now_ms, out);
-    }
-
-    /// Keeps an episode after a change, writes the event and tells it, now or when it has lasted.
-    #[expect(clippy::too_many_arguments, reason = "one place where everything about a change comes together")]
-    fn keep_episode(
-        &mut self,
-        at: EndpointId,
-        id: &str,
-        rule: &str,
-        episode: Episode,
-        change: Option<Change>,
-        turned: Option<(crate::judge::Verdict, crate::judge::Verdict)>,
-        now_ms: i64,
-        out: &mut Applied,
-    ) {
-        let key = (at, Box::from(rule));
-        let before = self.episodes.get(&key).cloned();
-        if let Some(due) = before.as_ref().and_then(|k| k.episode.tell_ms) {
-            self.to_tell.remove(&(due, at, rule.into()));
-        }
-        let mut kept = Kept { episode, event: before.as_ref().map_or((0, 0), |k| k.event) };
-        if let Some(change) = change {
-            self.count(change);
-            let begins = matches!(change, Change::Opened | Change::Reopened);
-            // A flap that sinks never heard of ends without a word.
-            let told = kept.episode.told && !(begins && self.policy.policy.drift.hold_ms > 0);
-            let tell_now = if begins { self.policy.policy.drift.hold_ms <= 0 } else { told };
-            let event = self.event(change.event(), Some(id), self.drift_data(rule, &kept.episode, turned), now_ms, tell_now, out);
-            if begins {
-                kept.event = event;
-                kept.episode.told = tell_now;
-                kept.episode.tell_ms = (!tell_now).then_some(now_ms + self.policy.policy.drift.hold_ms);
-            }
-        }
-        if let Some(due) = kept.episode.tell_ms {
-            self.to_tell.insert((due, at, rule.into()));
-        }
-        self.store_episode(at, rule, &kept, out);
-        self.episodes.insert(key, kept);
-    }
-
-    fn count(&mut self, change: Change) {
-        match change {
-            Change::Opened => self.totals.opened += 1,
-            Change::Updated => self.totals.updated += 1,
-            Change::Resolved => self.totals.resolved += 1,
-            Change::Reopened => self.totals.reopened += 1,
-        }
-    }
-
-    fn drift_data(&self, rule: &str, e: &Episode, turned: Option<(crate::judge::Verdict, crate::judge::Verdict)>) -> Value {
-        let meta = self.pack.find(rule).map(|r| self.pack.meta(r));
-        let time = |ms: i64| jiff::Timestamp::from_millisecond(ms).unwrap_or_default();
-        json!({
-            "episode": e.id,
-            "rule": rule,
-            "title": meta.map(|m| m.title.as_str()),
-            "severity": meta.map(|m| m.severity),
-            "controls": meta.map(|m| &m.controls),
-            "remediation": meta.map(|m| m.remediation.as_str()),
-            "from": turned.map(|t| t.0),
-            "to": turned.map(|t| t.1),
-            "cause": e.cause,
-            "opened": time(e.opened_ms),
-            "reopened": e.reopened,
-            "evidence": e.evidence,
-        })
     }
 }

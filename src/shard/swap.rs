@@ -1,16 +1,18 @@
 //! A new pack or policy meets all endpoints: every distinct row is asked again, every endpoint is judged again, and what turned is told
 //! once a rule, not once an endpoint.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use roaring::RoaringBitmap;
 use serde_json::json;
 
 use super::judge::{DAY_MS, joined_rows, select};
 use super::{Applied, Of, Shard};
 use crate::drift::{Cause, Change, Episode, Stand, stand};
 use crate::fleet::{EndpointId, Fleet, Held};
+use crate::history::RuleTurn;
 use crate::judge::{Verdict, forward};
 use crate::limits::Limits;
 use crate::pack::program::Tallies;
@@ -32,27 +34,36 @@ struct Turned {
 
 impl Shard {
     pub(super) fn swap(&mut self, pack: Arc<Pack>, policy: Policy, now_ms: i64, out: &mut Applied) {
+        // Groups are what exemptions are about.
+        let regrouped = self.has_exemptions() && self.policy.policy.groups != policy.groups;
+        let stood = (regrouped && self.has_known_catalog()).then(|| self.standing(out));
         let old_pack = std::mem::replace(&mut self.pack, pack);
         let fingerprint = policy.fingerprint();
         out.batch.put(Space::Meta, "policy", fingerprint.as_str());
         self.stored_policy = Some(fingerprint);
         let before = std::mem::replace(&mut self.policy, policy.resolve(&self.pack));
         let fresh_pack = old_pack.digest() != self.pack.digest();
+        self.trends.doubt();
         if fresh_pack {
             self.joins.clear();
             self.fleet.ask_all(&self.pack, &self.limits);
             out.batch.put(Space::Meta, "pack", self.pack.digest());
+            self.record_pack(&old_pack, out);
         }
         // Sinks, groups and baselines change no verdict.
         if fresh_pack || before.selected != self.policy.selected {
             self.judge_again(&old_pack, now_ms, out);
         }
         self.resolve_items();
-        // Groups are what exemptions are about.
-        if self.has_exemptions() && before.policy.groups != self.policy.policy.groups {
+        if regrouped {
             self.stand_all();
+            match &stood {
+                Some(stood) => self.record_standing(stood, out),
+                None => self.history_mut().lose_patches(now_ms),
+            }
             self.watch_anew(now_ms, out);
         }
+        self.record_policy(now_ms);
         let all: Vec<(EndpointId, String)> = self.fleet.iter().map(|(at, e)| (at, e.id.to_string())).collect();
         for (at, id) in all {
             self.check_baselines(at, &id, now_ms, out);
@@ -88,6 +99,7 @@ impl Shard {
                 }
             }
         }
+        self.record_swap(old_pack, &old, now_ms, out);
         self.end_episodes(&mut turned, now_ms, out);
         for (rule, t) in turned {
             let severity = self.pack.find(&rule).map(|r| self.pack.rule(r).severity);
@@ -95,6 +107,33 @@ impl Shard {
                 "endpoints": t.endpoints, "episodes_resolved": t.episodes, "pack": self.pack.digest()});
             self.event("drift.rule_changed", None, data, now_ms, true, out);
         }
+    }
+
+    /// Writes what turned into history. Without the pack that the verdicts before were of, they cannot be told.
+    fn record_swap(&mut self, old_pack: &Pack, old: &[(EndpointId, Held, Vec<u8>)], now_ms: i64, out: &mut Applied) {
+        let known = &self.history().head.policy.pack;
+        if !old.is_empty() && !known.is_empty() && known != old_pack.digest() {
+            self.history_mut().lose_verdicts(now_ms);
+            return;
+        }
+        let judged = |pack: &Pack| pack.rules().filter(|r| !pack.rule(*r).requirement).map(|r| pack.rule_id(r).to_owned()).collect();
+        let (mut rules, then): (BTreeSet<String>, BTreeSet<String>) = (judged(&self.pack), judged(old_pack));
+        rules.extend(then.iter().cloned());
+        let mut turns: Vec<RuleTurn> = Vec::new();
+        for rule in rules {
+            let (before, after) = (old_pack.find(&rule).filter(|_| then.contains(&rule)), self.pack.find(&rule));
+            let mut of: BTreeMap<(Option<Verdict>, Option<Verdict>), RoaringBitmap> = BTreeMap::new();
+            for (at, _, verdicts) in old {
+                let from = before.and_then(|r| verdicts.get(r.index()).copied().and_then(Verdict::from_u8));
+                let class = self.fleet.get(*at).and_then(|e| e.held.as_ref()).map(|h| h.class);
+                let to = class.zip(after).map(|(class, rule)| self.fleet.classes.verdict(class, rule));
+                if from != to {
+                    of.entry((from, to)).or_default().insert(at.0);
+                }
+            }
+            turns.extend(of.into_iter().map(|((from, to), endpoints)| RuleTurn { rule: rule.as_str().into(), from, to, endpoints }));
+        }
+        self.record_turns(&turns, now_ms, out);
     }
 
     /// Moves every endpoint to its class under the new pack.

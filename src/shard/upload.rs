@@ -151,6 +151,9 @@ impl Shard {
         let held = self.hold(at, before.as_ref(), &facts, now_ms, out);
         self.live_mut(at).keep(&body, held.sequence, batch);
         self.after_turn(at, id, &stood, &facts.added, now_ms, out);
+        if old.is_none() {
+            self.history_mut().who(crate::history::record::Who::Scanned { number: at.0 });
+        }
         match old {
             None => self.first_scan(at, id, &held, now_ms, out),
             Some(old) => self.turned(at, id, &old, &held, &facts, now_ms, out),
@@ -269,8 +272,13 @@ impl Shard {
         let sequence = before.map_or(0, |h| h.sequence) + 1;
         let tables = self.share_tables(&facts.tables, out);
         let mut held = Held { image, plus, minus, tables, digest: facts.digest, sequence, received_ms: now_ms, class: 0 };
+        // Taken now: the class before is gone when this was its last endpoint.
+        let verdicts = before.map(|h| self.verdicts_for_trend(h.class));
         held.class = self.classify(before, &held, facts, out);
         self.fleet.place(at, held.clone());
+        if before.is_none_or(|h| h.class != held.class) {
+            self.trend_verdicts(at, verdicts, held.class);
+        }
         self.store_endpoint(at, out);
         if matches!(facts.rows, RowSet::Whole { .. }) && self.gather(at, out) {
             held = self.fleet.get(at).and_then(|e| e.held.clone()).unwrap_or(held);
@@ -358,6 +366,7 @@ impl Shard {
     fn turned(&mut self, at: EndpointId, id: &str, old: &[u8], held: &Held, facts: &Facts, now_ms: i64, out: &mut Applied) {
         let new = self.fleet.classes.verdicts(held.class);
         let flips: Vec<Flip> = drift::diff(old, new).into_iter().filter(|f| !self.pack.rule(f.rule).requirement).collect();
+        self.record_flips(at, &flips, &mut out.batch);
         if !flips.is_empty() {
             let told: Vec<_> = flips.iter().map(|f| json!({"rule": self.pack.rule_id(f.rule), "from": f.from, "to": f.to})).collect();
             let data = json!({"scan": held.digest.to_string(), "sequence": held.sequence, "cause": Cause::EndpointChanged, "flips": told});

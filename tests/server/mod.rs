@@ -8,5 +8,6 @@ pub(crate) mod harness;
 mod life;
 mod patches;
 mod questions;
+mod reports;
 mod scap;
 mod uploads;

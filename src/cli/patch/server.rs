@@ -108,7 +108,7 @@ pub(super) fn path(segments: &[&str], parameters: &[(&str, Option<&str>)]) -> St
 }
 
 /// `?name=value&...` of those that are not empty.
-pub(super) fn query(parameters: &[(&str, &str)]) -> String {
+pub(in crate::cli) fn query(parameters: &[(&str, &str)]) -> String {
     let pairs: Vec<String> =
         parameters.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name}={}", escape(value))).collect();
     if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }

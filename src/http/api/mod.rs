@@ -8,6 +8,7 @@ pub mod feeds;
 pub mod patch_lists;
 pub mod patches;
 pub mod questions;
+pub mod reports;
 pub mod rules;
 pub mod sinks;
 pub mod system;

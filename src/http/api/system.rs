@@ -116,6 +116,7 @@ fn measure(shard: &Shard, metrics: &Metrics, now_ms: i64) {
         metrics.tasks.with_label_values(&[state.name()]).set(count);
     }
     patches(shard, metrics);
+    past(shard, metrics);
     let t = shard.totals;
     for (change, total) in [("opened", t.opened), ("updated", t.updated), ("resolved", t.resolved), ("reopened", t.reopened)] {
         let counter = metrics.drift.with_label_values(&[change]);
@@ -123,6 +124,16 @@ fn measure(shard: &Shard, metrics: &Metrics, now_ms: i64) {
     }
     metrics.outbox_dropped.inc_by(t.outbox_dropped.saturating_sub(metrics.outbox_dropped.get()));
     outbox(shard, metrics, now_ms);
+}
+
+/// What trends and history come to now.
+fn past(shard: &Shard, metrics: &Metrics) {
+    let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let (gauges, head) = (shard.trend_gauges().copied().unwrap_or_default(), &shard.history().head);
+    metrics.compliant.set(count(gauges.compliant));
+    metrics.open_episodes.set(count(gauges.open_episodes));
+    let reach = head.began_ms.map_or(0, |_| head.reach_ms().0);
+    metrics.history_reach.set(jiff::SignedDuration::from_millis(reach).as_secs_f64());
 }
 
 fn patches(shard: &Shard, metrics: &Metrics) {

@@ -11,6 +11,7 @@ use super::patches::{Patches, StoredExemption};
 use super::{Alert, Kept, Shard, Totals, outbox};
 use crate::deploy::{Action, Blocked, Task, TaskState};
 use crate::fleet::Fleet;
+use crate::history::book::Book;
 use crate::limits::Limits;
 use crate::pack::Pack;
 use crate::pack::program::Tallies;
@@ -40,7 +41,15 @@ impl Shard {
         empty: Arc<Pack>,
     ) -> Result<Shard, LoadError> {
         let mut meta: BTreeMap<String, String> = BTreeMap::new();
+        let (mut history, mut trends) = (None, super::trends::Trends::default());
         store.each(Space::Meta, &mut |k, v| {
+            if k == b"history" {
+                history = Some(v.to_vec());
+                return Ok(());
+            }
+            if k.starts_with(super::trends::OPEN.as_bytes()) {
+                return trends.restore(k, v);
+            }
             meta.insert(String::from_utf8_lossy(k).into_owned(), String::from_utf8_lossy(v).into_owned());
             Ok(())
         })?;
@@ -77,10 +86,14 @@ impl Shard {
             joins: HashMap::new(),
             live: Vec::new(),
             totals: Totals::default(),
+            history: Book::default(),
+            catalog_unknown: false,
+            trends,
         };
         shard.load_fleet(store, known_pack)?;
         shard.load_rest(store)?;
         shard.load_decisions(store)?;
+        shard.restore_history(store, history.as_ref())?;
         shard.stand_all();
         let dropped = meta.get("seq").and_then(|n| n.parse().ok()).unwrap_or(0);
         shard.next_seq = last_event(store)?.max(dropped) + 1;

@@ -47,25 +47,33 @@ impl Shard {
     /// The catalog to begin with, before anything is applied: asks what was loaded, and tells nobody.
     pub fn set_catalog(&mut self, catalog: Arc<Catalog>) {
         self.catalog = catalog;
+        self.renumbered();
         self.patches.digest = self.catalog.digest();
         self.fleet.note_all(&self.catalog, &self.limits);
         self.stand_all();
         self.resolve_items();
         self.watch_all();
+        self.catalog_at_start();
     }
 
     pub(in crate::shard) fn swap_catalog(&mut self, catalog: Arc<Catalog>, news: &[FeedNews], now_ms: i64, out: &mut Applied) {
-        let old = std::mem::replace(&mut self.catalog, catalog);
-        let digest = self.catalog.digest();
+        let digest = catalog.digest();
         let turned = digest != self.patches.digest;
+        let present = self.patches.digest.clone();
+        let before = (turned && self.catalog_turns(&present, &digest, now_ms)).then(|| self.standing(out));
+        let old = std::mem::replace(&mut self.catalog, catalog);
         // The process was away, not the catalog.
         let known = self.patches.stored.take().is_some_and(|stored| stored == digest);
         let mut fresh = Vec::new();
         if turned {
             out.batch.put(Space::Meta, "catalog", digest.as_str());
             self.patches.digest = digest;
+            self.renumbered();
             self.fleet.note_all(&self.catalog, &self.limits);
             self.stand_all();
+            if let Some(before) = before {
+                self.record_standing(&before, out);
+            }
             self.resolve_items();
             fresh = if known { Vec::new() } else { self.fresh(&old, news) };
         }
