@@ -76,9 +76,13 @@ impl Shard {
             tallies: Tallies::default(),
             joins: HashMap::new(),
             live: Vec::new(),
+            hearing: super::freshness::Hearing::new(meta.get("listened")),
+            short_of_rows: false,
+            swept_ms: 0,
             totals: Totals::default(),
         };
         shard.load_fleet(store, known_pack)?;
+        shard.load_seen(store)?;
         shard.load_rest(store)?;
         shard.load_decisions(store)?;
         shard.stand_all();

@@ -4,6 +4,8 @@
 //! changes nothing. One writer calls it; everybody else reads. What it gives is durable only when the caller has committed the batch,
 //! and only then may a reply leave the process (INVARIANT: ack means durable).
 
+mod bounds;
+mod freshness;
 mod judge;
 mod load;
 mod outbox;
@@ -13,6 +15,7 @@ mod swap;
 mod tasks;
 mod upload;
 
+pub use freshness::{Freshness, FreshnessCounts, ROUND_MS};
 pub use load::LoadError;
 pub use outbox::{Attempt, Pending};
 pub use patches::{Alert, AlertCause, FeedNews, PatchStand, PatchTotals, Posture};
@@ -87,8 +90,17 @@ pub enum Input {
         id: String,
         by: String,
     },
+    /// An endpoint was refused for what it sends: by which limit, and for how many seconds.
+    Limited {
+        endpoint: String,
+        name: &'static str,
+        limit: u64,
+        after_s: u32,
+    },
     /// Time passes: what was held back is told, what is old is dropped.
     Tick,
+    /// The server stops: what is known only in memory is written.
+    Stop,
 }
 
 impl Input {
@@ -127,10 +139,10 @@ pub enum Refusal {
     WrongEndpoint { said: String, sent: String },
     #[error("the scan changes `{base}`, but this endpoint's last scan here is {}", have.as_ref().map_or("none".to_owned(), |d| format!("`{d}`")))]
     BaseMismatch { base: String, have: Option<Digest> },
-    #[error("the fleet holds as many distinct rows as it may (limits.fleet_rows = {0})")]
-    FleetFull(usize),
-    #[error("the scan brings {brings} rows that the fleet has never shown, more than one upload may (limits.new_rows = {limit})")]
-    TooManyNewRows { brings: usize, limit: usize },
+    #[error("the fleet holds as much as it may of what differs from endpoint to endpoint (limits.{name} = {limit}); the last of it is for scans that bring few rows")]
+    FleetFull { name: &'static str, limit: usize },
+    #[error("the endpoint would have more that nobody else has than one may (limits.{name} = {limit})")]
+    TooManyOwn { name: &'static str, limit: usize },
     #[error("endpoint `{0}` is enrolled already, and `enroll.again` is \"refuse\"; an administrator can remove it first")]
     AlreadyEnrolled(String),
     #[error("as many endpoints are enrolled as may be (limits.endpoints = {0})")]
@@ -169,6 +181,9 @@ pub struct Kept {
     pub event: (u64, i64),
 }
 
+/// Between two sweeps for which only the want of room is a reason.
+const SWEEP_MS: i64 = 10_000;
+
 type Of = (EndpointId, Box<str>);
 
 #[derive(Debug)]
@@ -197,6 +212,10 @@ pub struct Shard {
     /// Answers of endpoint-level programs by what they read. Forgotten when ids or programs change their meaning.
     joins: HashMap<(TableStates, i64, Vec<RowId>), Arc<Joined>>,
     live: Vec<Live>,
+    hearing: freshness::Hearing,
+    /// An upload was refused because there are too many rows: those that nobody has are freed soon.
+    short_of_rows: bool,
+    swept_ms: i64,
     pub totals: Totals,
 }
 
@@ -304,6 +323,14 @@ impl Shard {
                 Input::KeepList(list) => self.keep_list(list, now_ms, &mut out),
                 Input::Exempt(exemption) => self.exempt(exemption, now_ms, &mut out),
                 Input::EndExemption { id, by } => self.end_exemption(&id, &by, now_ms, &mut out),
+                Input::Limited { endpoint, name, limit, after_s } => {
+                    self.name_limited(&endpoint, name, limit, after_s, now_ms, &mut out);
+                    Ok(Reply::Done)
+                }
+                Input::Stop => {
+                    self.write_all_seen(now_ms, &mut out);
+                    Ok(Reply::Done)
+                }
                 Input::Tick => {
                     self.tick(now_ms, &mut out);
                     Ok(Reply::Done)
@@ -348,7 +375,7 @@ impl Shard {
                 self.fleet.insert(endpoint)
             }
         };
-        self.live_mut(at).seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
+        self.heard(at, &id, now_ms, out);
         self.store_endpoint(at, out);
         let hostname = self.fleet.get(at).map(|e| e.hostname.clone());
         self.event("endpoint.enrolled", Some(&id), json!({"hostname": hostname, "again": again}), now_ms, true, out);
@@ -357,6 +384,13 @@ impl Shard {
 
     fn remove(&mut self, id: &str, now_ms: i64, out: &mut Applied) -> Result<Reply, Refusal> {
         let at = self.fleet.find(id).ok_or_else(|| Refusal::UnknownEndpoint(id.to_owned()))?;
+        self.erase(at, id, now_ms, out);
+        self.event("endpoint.removed", Some(id), json!({}), now_ms, true, out);
+        Ok(Reply::Removed)
+    }
+
+    /// Takes an endpoint out, and ends what is open at it.
+    fn erase(&mut self, at: EndpointId, id: &str, now_ms: i64, out: &mut Applied) {
         let rules: Vec<Box<str>> = self.episodes_of(at).filter(|(_, k)| k.episode.open).map(|(r, _)| r.into()).collect();
         for rule in rules {
             self.close_episode(at, id, &rule, Cause::EndpointRemoved, now_ms, out);
@@ -377,8 +411,17 @@ impl Shard {
             out.batch.delete(Space::Endpoints, id);
         }
         self.turn_all(at, stood, AlertCause::EndpointRemoved, now_ms, out);
-        self.event("endpoint.removed", Some(id), json!({}), now_ms, true, out);
-        Ok(Reply::Removed)
+        // Its place may be another's one day.
+        self.hearing.forget(at);
+        *self.live_mut(at) = Live::default();
+    }
+
+    /// Says in history that an endpoint sends more than one may.
+    fn name_limited(&mut self, id: &str, name: &str, limit: u64, after_s: u32, now_ms: i64, out: &mut Applied) {
+        if self.fleet.find(id).is_some() {
+            let data = json!({"limit": name, "value": limit, "retry_after": after_s});
+            self.event("endpoint.limited", Some(id), data, now_ms, true, out);
+        }
     }
 
     /// Time passes.
@@ -398,7 +441,8 @@ impl Shard {
         self.settle_after_load(now_ms, out);
         self.expire_exemptions(now_ms, out);
         self.forget_episodes(now_ms, out);
-        self.sweep(out);
+        self.age(now_ms, out);
+        self.sweep(now_ms, out);
     }
 
     /// Episodes that can no longer be opened again leave memory; what they were is in the events.
@@ -419,13 +463,15 @@ impl Shard {
     }
 
     /// Frees rows that no endpoint shows any more, when they are many.
-    fn sweep(&mut self, out: &mut Applied) {
+    fn sweep(&mut self, now_ms: i64, out: &mut Applied) {
         for id in self.fleet.sharing.sweep() {
             out.batch.delete(Space::Shared, id.to_be_bytes());
         }
-        let rows = &mut self.fleet.rows;
-        let garbage = rows.unreferenced() + rows.aliases();
-        if garbage > 4096 && garbage > rows.len() / 4 {
+        let rows = &self.fleet.rows;
+        // Decoded uploads are decoded again after a sweep, so that there are not too many of those either.
+        let short = self.short_of_rows && now_ms - self.swept_ms >= SWEEP_MS && rows.unreferenced() + rows.aliases() > 0;
+        if rows.wants_sweep() || short {
+            (self.short_of_rows, self.swept_ms) = (false, now_ms);
             self.joins.clear();
             for id in self.fleet.sweep() {
                 out.batch.delete(Space::Rows, id.to_be_bytes());

@@ -38,6 +38,8 @@ pub enum Space {
     Exemptions,
     /// Feed, 0, patch -> alert.
     Alerts,
+    /// Number of 4096 endpoints -> when each was last heard of.
+    Seen,
     /// Event number -> event, in segments of a week that retention drops whole.
     Events(u32),
 }
@@ -54,7 +56,7 @@ impl Space {
         }
     }
 
-    pub const FIXED: [Space; 12] = [
+    pub const FIXED: [Space; 13] = [
         Space::Meta,
         Space::Rows,
         Space::Images,
@@ -67,6 +69,7 @@ impl Space {
         Space::Lists,
         Space::Exemptions,
         Space::Alerts,
+        Space::Seen,
     ];
 
     pub fn name(self) -> String {
@@ -83,6 +86,7 @@ impl Space {
             Space::Lists => "lists".to_owned(),
             Space::Exemptions => "exemptions".to_owned(),
             Space::Alerts => "alerts".to_owned(),
+            Space::Seen => "seen".to_owned(),
             Space::Events(segment) => format!("events-{segment}"),
         }
     }
