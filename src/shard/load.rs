@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::patches::{Patches, StoredExemption};
-use super::stored::Known;
+use super::stored::{Known, OldEndpoint};
 use super::{Alert, Kept, Shard, Totals, outbox};
 use crate::deploy::{Action, Blocked, Task, TaskState};
 use crate::fleet::Fleet;
@@ -91,7 +91,7 @@ impl Shard {
         Ok(shard)
     }
 
-    fn load_fleet(&mut self, store: &dyn Store, known_pack: bool) -> Result<(), LoadError> {
+    fn load_fleet(&mut self, store: &mut dyn Store, known_pack: bool) -> Result<(), LoadError> {
         let damaged = |space: Space, key: &[u8], why: &str| StoreError::Damaged {
             space: space.name(),
             key: String::from_utf8_lossy(key).into_owned(),
@@ -122,13 +122,35 @@ impl Shard {
             Ok(())
         })?;
         let known = Known::of(&self.fleet.sharing);
+        let mut old = Vec::new();
         store.each(Space::Endpoints, &mut |k, v| {
-            let endpoint = known.endpoint(k, v)?;
-            self.fleet.restore(endpoint);
+            match OldEndpoint::read(k, v) {
+                Some(endpoint) => old.push(endpoint?),
+                None => {
+                    let (number, endpoint) = known.endpoint(k, v)?;
+                    if self.fleet.get(number).is_some() {
+                        return Err(damaged(Space::Endpoints, k, "another endpoint has its number"));
+                    }
+                    self.fleet.restore(endpoint, Some(number));
+                }
+            }
             Ok(())
         })?;
+        self.convert(store, old)?;
         self.fleet.restored();
         self.fleet.ask_all(&self.pack, &self.limits);
+        Ok(())
+    }
+
+    /// Endpoints of an earlier version are written anew, so that their numbers are kept.
+    fn convert(&mut self, store: &mut dyn Store, old: Vec<OldEndpoint>) -> Result<(), LoadError> {
+        const AT_ONCE: usize = 4096;
+        let mut old = old.into_iter().peekable();
+        while old.peek().is_some() {
+            let mut batch = Batch::default();
+            old.by_ref().take(AT_ONCE).for_each(|endpoint| endpoint.convert(&mut self.fleet, &mut batch));
+            store.commit(&batch)?;
+        }
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 
 mod bounds;
 mod freshness;
+mod history;
 mod judge;
 mod load;
 mod outbox;
@@ -410,10 +411,10 @@ impl Shard {
             }
             out.batch.delete(Space::Endpoints, id);
         }
-        self.turn_all(at, stood, AlertCause::EndpointRemoved, now_ms, out);
-        // Its place may be another's one day.
-        self.hearing.forget(at);
+        // Its number is given to another one.
         *self.live_mut(at) = Live::default();
+        self.hearing.forget(at);
+        self.turn_all(at, stood, AlertCause::EndpointRemoved, now_ms, out);
     }
 
     /// Says in history that an endpoint sends more than one may.
@@ -522,7 +523,7 @@ impl Shard {
 
     fn store_endpoint(&self, at: EndpointId, out: &mut Applied) {
         if let Some(endpoint) = self.fleet.get(at) {
-            out.batch.put(Space::Endpoints, endpoint.id.as_bytes(), stored::record(endpoint));
+            out.batch.put(Space::Endpoints, endpoint.id.as_bytes(), stored::record(at, endpoint));
         }
     }
 
