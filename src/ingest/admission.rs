@@ -49,6 +49,8 @@ const PARTS: u64 = 64;
 const WINDOW_S: (u64, u64) = (4, 300);
 /// An endpoint that used up a budget is not listened to for so long, or until it may come again.
 const CLOSED_S: u32 = 60;
+/// Uploads a second that any machine can take.
+const LEAST_RATE: u64 = 20;
 const NAME_AGAIN_MS: i64 = 3_600_000;
 /// Names that wait to be told; past it only the log and the metrics say that more were refused.
 const NAMES_MAX: usize = 1_000;
@@ -196,28 +198,27 @@ impl Lane {
     }
 }
 
-/// How uploads come along, a second at a time; older seconds count less and less.
+/// How uploads come along, a second at a time.
 #[derive(Debug, Default)]
 struct Pace {
     taken: AtomicU64,
     refused: AtomicU64,
-    /// Of about the last eight seconds, in eighths.
+    /// The most that were taken in a second, forgotten over minutes; and those that were refused in about the last eight seconds.
     lately: Mutex<(u64, u64)>,
 }
 
 impl Pace {
     fn tick(&self) {
         let mut lately = lock(&self.lately);
-        let next = |sum: u64, now: &AtomicU64| sum - sum / 8 + now.swap(0, Ordering::Relaxed);
-        *lately = (next(lately.0, &self.taken), next(lately.1, &self.refused));
+        let (taken, refused) = (self.taken.swap(0, Ordering::Relaxed), self.refused.swap(0, Ordering::Relaxed));
+        *lately = (taken.max(lately.0 - lately.0.div_ceil(64)), lately.1 - lately.1.div_ceil(8) + refused);
     }
 
     /// Seconds that it would take to do what was refused lately.
     fn behind_s(&self) -> u64 {
-        let (taken, refused) = *lock(&self.lately);
-        let refused = refused + self.refused.load(Ordering::Relaxed);
-        let taken = taken + self.taken.load(Ordering::Relaxed);
-        8 * refused / taken.max(8)
+        let (most, refused) = *lock(&self.lately);
+        let most = most.max(self.taken.load(Ordering::Relaxed)).max(LEAST_RATE);
+        (refused + self.refused.load(Ordering::Relaxed)) / most
     }
 }
 
@@ -436,7 +437,11 @@ impl Admission {
         let mut part = self.part(key);
         let recent = part.of(key, now_ms.saturating_mul(1000));
         recent.limited_ms = recent.limited_ms.max(now_ms + i64::from(CLOSED_S) * 1000);
-        self.name(recent, Named { endpoint: endpoint.to_owned(), name, limit: u64::try_from(limit).unwrap_or(u64::MAX), after_s: 0 }, now_ms);
+        self.name(
+            recent,
+            Named { endpoint: endpoint.to_owned(), name, limit: u64::try_from(limit).unwrap_or(u64::MAX), after_s: 0 },
+            now_ms,
+        );
         self.metrics.uploads_refused.with_label_values(&[name]).inc();
     }
 
@@ -455,7 +460,11 @@ impl Admission {
         }
         recent.named_ms = now_ms;
         let Named { endpoint, name, limit, .. } = &named;
-        tracing::warn!(endpoint, limit = format!("limits.{name} = {limit}"), "the endpoint sends more than one may, and is refused for a while");
+        tracing::warn!(
+            endpoint,
+            limit = format!("limits.{name} = {limit}"),
+            "the endpoint sends more than one may, and is refused for a while"
+        );
         let mut names = lock(&self.names);
         if names.len() < NAMES_MAX {
             names.push(named);

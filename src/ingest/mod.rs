@@ -336,13 +336,7 @@ pub fn prepare(shard: &Shard, endpoint: &str, document: &[u8], body: BodyHash) -
 }
 
 /// The same with so many rows at most that the fleet has never shown.
-fn prepare_within(
-    shard: &Shard,
-    endpoint: &str,
-    document: &[u8],
-    most_new: usize,
-    body: BodyHash,
-) -> Result<Prepared, IngestError> {
+fn prepare_within(shard: &Shard, endpoint: &str, document: &[u8], most_new: usize, body: BodyHash) -> Result<Prepared, IngestError> {
     let fleet = &shard.fleet;
     let held = fleet.find(endpoint).and_then(|at: EndpointId| fleet.get(at)).and_then(|e| e.held.as_ref());
     let image = held.map(|h| h.image).or(fleet.images.latest());

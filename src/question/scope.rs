@@ -60,7 +60,8 @@ pub(super) fn resolve<L: Look>(look: &L, scope: &Scope, now_ms: i64) -> Result<R
     }
     let stale = look.look(|shard| {
         let stale = shard.stale();
-        let in_scope = |held: &RoaringBitmap| endpoints.as_ref().map_or(stale.intersection_len(held), |e| (stale & e).intersection_len(held));
+        let in_scope =
+            |held: &RoaringBitmap| endpoints.as_ref().map_or(stale.intersection_len(held), |e| (stale & e).intersection_len(held));
         if stale.is_empty() { 0 } else { in_scope(&shard.fleet.index().held()) }
     });
     Ok(Resolved { endpoints, without_scan, unheard, stale })

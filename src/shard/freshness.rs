@@ -4,7 +4,7 @@
 //! in the time that makes it stale, and a tick looks at a bounded number. Who is stale, and who silent, are bitmaps, so that counts can say how much of them is of yesterday.
 //!
 //! Unchanged uploads write nothing, so when endpoints were heard of is written beside, block by block, all of them within [`ROUND_MS`]: what a crash may forget. Silence counts only while the server
-//! listens: who was not stale when it was last known to listen is not so before it has listened again for as long as it was away, and never longer than what makes an endpoint stale.
+//! listens: the times at which it was away are kept, and nobody is stale or culled for them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -67,6 +67,8 @@ const CULLED: usize = 100;
 /// A bucket is this part of the shortest age, from a second to a minute.
 const STEPS: i64 = 256;
 const NOT_DUE: u32 = 0;
+/// Times of absence that are kept apart.
+const AWAY_MAX: usize = 64;
 
 /// What is kept of it.
 #[derive(Debug, Default)]
@@ -76,8 +78,8 @@ pub(super) struct Hearing {
     begun: bool,
     /// When the server was last known to listen, before it was started.
     listened_ms: Option<i64>,
-    /// Nobody turns stale, silent or is culled before.
-    grace_ms: i64,
+    /// From when to when it did not, in order.
+    away: Vec<(i64, i64)>,
     step_ms: i64,
     /// By the end of their bucket, in steps since 1970. An endpoint that is in several is due at the one that `due` names.
     queue: BTreeMap<u32, Vec<EndpointId>>,
@@ -107,8 +109,38 @@ struct StoredBlock {
 }
 
 impl Hearing {
-    pub(super) fn new(listened: Option<&String>) -> Hearing {
-        Hearing { listened_ms: listened.and_then(|ms| ms.parse().ok()), ..Hearing::default() }
+    pub(super) fn new(listened: Option<&String>, away: Option<&String>) -> Hearing {
+        let pair = |text: &str| text.split_once('-').and_then(|(from, to)| Some((from.parse().ok()?, to.parse().ok()?)));
+        let away = away.map(|text| text.split(' ').filter_map(pair).collect()).unwrap_or_default();
+        Hearing { listened_ms: listened.and_then(|ms| ms.parse().ok()), away, ..Hearing::default() }
+    }
+
+    /// The clock after a start: until now nobody could be heard of.
+    fn came_back(&mut self, now_ms: i64) {
+        // Of a store that did not say when it listened nobody can tell who was silent.
+        let from_ms = self.listened_ms.unwrap_or(0);
+        if now_ms - from_ms > ROUND_MS {
+            self.away.push((from_ms, now_ms));
+        }
+        if self.away.len() > AWAY_MAX {
+            // As if it had been away in between: a little too late is better than culled too soon.
+            let first = self.away.remove(0);
+            if let Some(second) = self.away.first_mut() {
+                second.0 = first.0;
+            }
+        }
+        self.round.begun_ms = now_ms;
+    }
+
+    fn away_text(&self) -> String {
+        self.away.iter().map(|(from, to)| format!("{from}-{to}")).collect::<Vec<_>>().join(" ")
+    }
+
+    /// For how long an endpoint was not heard of while the server listened.
+    fn silence_ms(&self, seen_ms: i64, now_ms: i64) -> i64 {
+        let away: i64 =
+            self.away.iter().rev().take_while(|(_, to)| *to > seen_ms).map(|(from, to)| to.min(&now_ms) - from.max(&seen_ms)).sum();
+        (now_ms - seen_ms - away).max(0)
     }
 
     fn bucket(&self, at_ms: i64) -> u32 {
@@ -141,13 +173,8 @@ impl Hearing {
     /// When an endpoint should be looked at that was heard of then: at the next age that it has not reached.
     fn next_due_ms(&self, seen_ms: i64, now_ms: i64) -> Option<i64> {
         let FreshnessPolicy { stale_ms, silent_ms, cull_ms } = self.policy;
-        let ages = [stale_ms, silent_ms, cull_ms].into_iter().filter(|age| *age > 0);
-        let next = ages.map(|age| seen_ms + age).find(|due| *due > now_ms);
-        match next {
-            Some(due) => Some(due.max(self.grace_ms)),
-            // It has reached all of them, and waits for the end of the grace.
-            None => (self.grace_ms > now_ms && stale_ms.max(silent_ms).max(cull_ms) > 0).then_some(self.grace_ms),
-        }
+        let silence_ms = self.silence_ms(seen_ms, now_ms);
+        [stale_ms, silent_ms, cull_ms].into_iter().find(|age| *age > silence_ms).map(|age| now_ms + age - silence_ms)
     }
 }
 
@@ -193,17 +220,11 @@ impl Shard {
     pub fn begin(&mut self, policy: FreshnessPolicy, now_ms: i64) {
         let first = !self.hearing.begun;
         let shortest = [policy.stale_ms, policy.silent_ms, policy.cull_ms].into_iter().filter(|age| *age > 0).min();
-        let longest_grace = if policy.stale_ms > 0 { policy.stale_ms } else { shortest.unwrap_or(0) };
         let hearing = &mut self.hearing;
         (hearing.policy, hearing.begun) = (policy, true);
         hearing.step_ms = (shortest.unwrap_or(0) / STEPS).clamp(1000, 60_000);
-        // Of a store that did not say when it listened nobody can tell who was silent.
-        let as_of_ms =
-            if first || now_ms < hearing.grace_ms { hearing.listened_ms.unwrap_or(i64::MIN).min(now_ms) } else { now_ms };
         if first {
-            let away_ms = hearing.listened_ms.map_or(i64::MAX, |ms| (now_ms - ms).max(0).saturating_add(ROUND_MS));
-            hearing.grace_ms = now_ms + away_ms.min(longest_grace);
-            hearing.round.begun_ms = now_ms;
+            hearing.came_back(now_ms);
         }
         hearing.queue.clear();
         hearing.due.clear();
@@ -215,7 +236,8 @@ impl Shard {
                 continue;
             }
             let seen_ms = self.seen_ms(at);
-            let reached = |age: i64| age > 0 && as_of_ms.saturating_sub(seen_ms) >= age;
+            let silence_ms = self.hearing.silence_ms(seen_ms, now_ms);
+            let reached = |age: i64| age > 0 && silence_ms >= age;
             if reached(policy.stale_ms) || reached(policy.silent_ms) {
                 self.hearing.stale.insert(place);
             }
@@ -224,9 +246,9 @@ impl Shard {
             if silent {
                 self.hearing.silent.insert(place);
             }
-            let untold = reached(policy.silent_ms) && !silent;
-            let due_ms = if untold { Some(now_ms.max(self.hearing.grace_ms)) } else { self.hearing.next_due_ms(seen_ms, now_ms) };
-            if let Some(due_ms) = due_ms.or_else(|| reached(policy.cull_ms).then_some(now_ms)) {
+            let at_once = reached(policy.cull_ms) || (reached(policy.silent_ms) && !silent);
+            let due_ms = if at_once { Some(now_ms) } else { self.hearing.next_due_ms(seen_ms, now_ms) };
+            if let Some(due_ms) = due_ms {
                 let bucket = self.hearing.bucket(due_ms);
                 self.hearing.put(at, bucket);
             }
@@ -236,6 +258,7 @@ impl Shard {
     /// An endpoint has sent a scan, or was enrolled.
     pub(super) fn heard(&mut self, at: EndpointId, id: &str, now_ms: i64, out: &mut Applied) {
         let before_ms = self.seen_ms(at);
+        let silence_ms = self.hearing.silence_ms(before_ms, now_ms);
         self.live_mut(at).seen_ms.store(now_ms, Ordering::Relaxed);
         let (stale, silent) = (self.hearing.stale.remove(at.0), self.hearing.silent.remove(at.0));
         let known = self.hearing.due.get(at.0 as usize).is_some_and(|due| *due != NOT_DUE);
@@ -243,8 +266,8 @@ impl Shard {
             self.look_again(at, now_ms, now_ms);
         }
         if silent {
-            let silent_s = (now_ms - before_ms).max(0) / 1000;
-            self.event("endpoint.returned", Some(id), json!({"seen": time(before_ms), "silent_seconds": silent_s}), now_ms, true, out);
+            let data = json!({"seen": time(before_ms), "silent_seconds": silence_ms / 1000});
+            self.event("endpoint.returned", Some(id), data, now_ms, true, out);
         }
     }
 
@@ -297,20 +320,18 @@ impl Shard {
             self.hearing.forget(at);
             return false;
         };
-        if now_ms >= self.hearing.grace_ms {
-            let silence_ms = now_ms - seen_ms;
-            let reached = |age: i64| age > 0 && silence_ms >= age;
-            if reached(policy.cull_ms) {
-                self.cull(at, &id, seen_ms, now_ms, out);
-                return true;
-            }
-            if reached(policy.stale_ms) || reached(policy.silent_ms) {
-                self.hearing.stale.insert(at.0);
-            }
-            if reached(policy.silent_ms) && self.hearing.silent.insert(at.0) {
-                let data = json!({"seen": time(seen_ms), "silent_seconds": silence_ms / 1000});
-                self.event("endpoint.silent", Some(&id), data, now_ms, true, out);
-            }
+        let silence_ms = self.hearing.silence_ms(seen_ms, now_ms);
+        let reached = |age: i64| age > 0 && silence_ms >= age;
+        if reached(policy.cull_ms) {
+            self.cull(at, &id, seen_ms, now_ms, out);
+            return true;
+        }
+        if reached(policy.stale_ms) || reached(policy.silent_ms) {
+            self.hearing.stale.insert(at.0);
+        }
+        if reached(policy.silent_ms) && self.hearing.silent.insert(at.0) {
+            let data = json!({"seen": time(seen_ms), "silent_seconds": silence_ms / 1000});
+            self.event("endpoint.silent", Some(&id), data, now_ms, true, out);
         }
         self.look_again(at, seen_ms, now_ms);
         false
@@ -319,7 +340,8 @@ impl Shard {
     fn cull(&mut self, at: EndpointId, id: &str, seen_ms: i64, now_ms: i64, out: &mut Applied) {
         let severe = self.open_by_severity(at);
         self.erase(at, id, now_ms, out);
-        let data = json!({"seen": time(seen_ms), "silent_seconds": (now_ms - seen_ms) / 1000, "cause": "silent", "resolved": severe});
+        let silence_ms = self.hearing.silence_ms(seen_ms, now_ms);
+        let data = json!({"seen": time(seen_ms), "silent_seconds": silence_ms / 1000, "cause": "silent", "resolved": severe});
         self.event("endpoint.culled", Some(id), data, now_ms, true, out);
     }
 
@@ -346,9 +368,14 @@ impl Shard {
         }
         if passed_ms >= ROUND_MS && self.hearing.round.next >= blocks {
             (self.hearing.round.begun_ms, self.hearing.round.next) = (now_ms, 0);
-            if blocks > 0 {
-                out.batch.put(Space::Meta, "listened", now_ms.to_string());
-            }
+            self.write_listened(blocks, now_ms, out);
+        }
+    }
+
+    fn write_listened(&self, blocks: u32, now_ms: i64, out: &mut Applied) {
+        if blocks > 0 {
+            out.batch.put(Space::Meta, "listened", now_ms.to_string());
+            out.batch.put(Space::Meta, "away", self.hearing.away_text());
         }
     }
 
@@ -356,8 +383,8 @@ impl Shard {
     pub(super) fn write_all_seen(&mut self, now_ms: i64, out: &mut Applied) {
         let blocks = self.fleet.places().div_ceil(BLOCK);
         (0..blocks).for_each(|block| self.write_block(block, now_ms, out));
-        if blocks > 0 && self.hearing.begun {
-            out.batch.put(Space::Meta, "listened", now_ms.to_string());
+        if self.hearing.begun {
+            self.write_listened(blocks, now_ms, out);
         }
     }
 

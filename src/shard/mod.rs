@@ -140,7 +140,9 @@ pub enum Refusal {
     WrongEndpoint { said: String, sent: String },
     #[error("the scan changes `{base}`, but this endpoint's last scan here is {}", have.as_ref().map_or("none".to_owned(), |d| format!("`{d}`")))]
     BaseMismatch { base: String, have: Option<Digest> },
-    #[error("the fleet holds as much as it may of what differs from endpoint to endpoint (limits.{name} = {limit}); the last of it is for scans that bring few rows")]
+    #[error(
+        "the fleet holds as much as it may of what differs from endpoint to endpoint (limits.{name} = {limit}); the last of it is for scans that bring few rows"
+    )]
     FleetFull { name: &'static str, limit: usize },
     #[error("the endpoint would have more that nobody else has than one may (limits.{name} = {limit})")]
     TooManyOwn { name: &'static str, limit: usize },

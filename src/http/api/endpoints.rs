@@ -86,25 +86,24 @@ pub async fn list(call: Call) -> Answer {
         labels.push((pair.0.to_owned(), pair.1.to_owned()));
     }
     let wanted = query.list("freshness", &Freshness::ALL.map(Freshness::name), Freshness::by_name)?;
-    let (counts, (items, next)) = call
-        .fleet(move |shard| (shard.freshness_counts(), page(shard, &wanted, &labels, limit, &cursor)))
-        .await?;
+    let (counts, (items, next)) =
+        call.fleet(move |shard| (shard.freshness_counts(), page(shard, &wanted, &labels, limit, &cursor))).await?;
     ok(&json!({"items": items, "counts": counts, "next_cursor": next}))
 }
 
 fn page(shard: &Shard, wanted: &[Freshness], labels: &[(String, String)], limit: usize, cursor: &str) -> (Vec<Shown>, Option<String>) {
-            let (mut items, mut last) = (Vec::new(), None);
-            for (looked_at, (at, endpoint)) in shard.fleet.after(cursor).enumerate() {
-                if items.len() == limit || looked_at == SCAN_MAX {
-                    return (items, last.map(query::cursor));
-                }
-                last = Some(&*endpoint.id);
-                let is_wanted = wanted.is_empty() || wanted.contains(&shard.freshness(at));
-                if is_wanted && labels.iter().all(|(k, v)| endpoint.labels.get(k) == Some(v)) {
-                    items.push(shown(shard, at, endpoint));
-                }
-            }
-            (items, None)
+    let (mut items, mut last) = (Vec::new(), None);
+    for (looked_at, (at, endpoint)) in shard.fleet.after(cursor).enumerate() {
+        if items.len() == limit || looked_at == SCAN_MAX {
+            return (items, last.map(query::cursor));
+        }
+        last = Some(&*endpoint.id);
+        let is_wanted = wanted.is_empty() || wanted.contains(&shard.freshness(at));
+        if is_wanted && labels.iter().all(|(k, v)| endpoint.labels.get(k) == Some(v)) {
+            items.push(shown(shard, at, endpoint));
+        }
+    }
+    (items, None)
 }
 
 /// `GET /v1/endpoints/{id}`

@@ -76,7 +76,7 @@ impl Shard {
             tallies: Tallies::default(),
             joins: HashMap::new(),
             live: Vec::new(),
-            hearing: super::freshness::Hearing::new(meta.get("listened")),
+            hearing: super::freshness::Hearing::new(meta.get("listened"), meta.get("away")),
             short_of_rows: false,
             swept_ms: 0,
             totals: Totals::default(),
