@@ -1,20 +1,51 @@
-//! What an upload may bring: `new rows + what the endpoint holds -> taken, or a refusal that names the limit`.
+//! What an upload may bring: `new rows + what the endpoint holds -> taken, or a refusal that names the limit`; and what is freed to make room.
 //!
 //! INVARIANT: every limit is enforced before the memory is spent. What one endpoint alone has is bounded, however it is sent; and the last part of what the fleet may hold is for those who bring
 //! few rows, so that one who brings many cannot take the room of all others.
 
+use serde_json::json;
+
 use super::upload::Prepared;
-use super::{Refusal, Shard};
+use super::{Applied, Refusal, Shard};
 use crate::fleet::Held;
 use crate::limits::Limits;
 use crate::scan::native::NEW;
+use crate::state::Space;
 
 /// New rows of an upload that are few.
 const FEW: usize = 1000;
 /// A document below this cannot hold much that is its endpoint's alone: each table came in one of its own.
 const SMALL_DOCUMENT: usize = 1 << 20;
 
+/// Between two sweeps for which only the want of room is a reason.
+const SWEEP_MS: i64 = 10_000;
+
 impl Shard {
+    /// Frees rows that no endpoint shows any more, when they are many.
+    pub(super) fn sweep(&mut self, now_ms: i64, out: &mut Applied) {
+        for id in self.fleet.sharing.sweep() {
+            out.batch.delete(Space::Shared, id.to_be_bytes());
+        }
+        let rows = &self.fleet.rows;
+        // Decoded uploads are decoded again after a sweep, so that there are not too many of those either.
+        let short = self.short_of_rows && now_ms - self.swept_ms >= SWEEP_MS && rows.unreferenced() + rows.aliases() > 0;
+        if rows.wants_sweep() || short {
+            (self.short_of_rows, self.swept_ms) = (false, now_ms);
+            self.joins.clear();
+            for id in self.fleet.sweep() {
+                out.batch.delete(Space::Rows, id.to_be_bytes());
+            }
+        }
+    }
+
+    /// Says in history that an endpoint sends more than one may.
+    pub(super) fn name_limited(&mut self, id: &str, name: &str, limit: u64, after_s: u32, now_ms: i64, out: &mut Applied) {
+        if self.fleet.find(id).is_some() {
+            let data = json!({"limit": name, "value": limit, "retry_after": after_s});
+            self.event("endpoint.limited", Some(id), data, now_ms, true, out);
+        }
+    }
+
     /// Whether the new rows of an upload may be kept.
     pub(super) fn within_bounds(&self, prepared: &Prepared, before: Option<&Held>) -> Result<(), Refusal> {
         if prepared.new.is_empty() {

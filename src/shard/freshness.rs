@@ -179,6 +179,13 @@ impl Hearing {
 }
 
 impl Shard {
+    /// When an endpoint was last heard of, in milliseconds since 1970.
+    pub fn seen_ms(&self, at: EndpointId) -> i64 {
+        let live = self.live.get(at.0 as usize).map_or(0, |l| l.seen_ms.load(Ordering::Relaxed));
+        let stored = self.fleet.get(at).map_or(0, |e| e.held.as_ref().map_or(e.enrolled_ms, |h| h.received_ms));
+        live.max(stored)
+    }
+
     /// How long ago an endpoint was heard of.
     pub fn freshness(&self, at: EndpointId) -> Freshness {
         match (self.hearing.stale.contains(at.0), self.hearing.silent.contains(at.0)) {

@@ -184,9 +184,6 @@ pub struct Kept {
     pub event: (u64, i64),
 }
 
-/// Between two sweeps for which only the want of room is a reason.
-const SWEEP_MS: i64 = 10_000;
-
 type Of = (EndpointId, Box<str>);
 
 #[derive(Debug)]
@@ -419,14 +416,6 @@ impl Shard {
         self.turn_all(at, stood, AlertCause::EndpointRemoved, now_ms, out);
     }
 
-    /// Says in history that an endpoint sends more than one may.
-    fn name_limited(&mut self, id: &str, name: &str, limit: u64, after_s: u32, now_ms: i64, out: &mut Applied) {
-        if self.fleet.find(id).is_some() {
-            let data = json!({"limit": name, "value": limit, "retry_after": after_s});
-            self.event("endpoint.limited", Some(id), data, now_ms, true, out);
-        }
-    }
-
     /// Time passes.
     fn tick(&mut self, now_ms: i64, out: &mut Applied) {
         while let Some((at_ms, endpoint, rule)) = self.to_tell.first().cloned() {
@@ -465,23 +454,6 @@ impl Shard {
         }
     }
 
-    /// Frees rows that no endpoint shows any more, when they are many.
-    fn sweep(&mut self, now_ms: i64, out: &mut Applied) {
-        for id in self.fleet.sharing.sweep() {
-            out.batch.delete(Space::Shared, id.to_be_bytes());
-        }
-        let rows = &self.fleet.rows;
-        // Decoded uploads are decoded again after a sweep, so that there are not too many of those either.
-        let short = self.short_of_rows && now_ms - self.swept_ms >= SWEEP_MS && rows.unreferenced() + rows.aliases() > 0;
-        if rows.wants_sweep() || short {
-            (self.short_of_rows, self.swept_ms) = (false, now_ms);
-            self.joins.clear();
-            for id in self.fleet.sweep() {
-                out.batch.delete(Space::Rows, id.to_be_bytes());
-            }
-        }
-    }
-
     /// Drops the segments of events that are older than they are kept. Numbers go on counting where they were.
     pub fn expire(&self, segments: &[u32], now_ms: i64, batch: &mut Batch) {
         let oldest = segment(now_ms - self.policy.policy.retention_ms);
@@ -497,13 +469,6 @@ impl Shard {
             self.live.resize_with(index + 1, Live::default);
         }
         &mut self.live[index]
-    }
-
-    /// When an endpoint was last heard of, in milliseconds since 1970.
-    pub fn seen_ms(&self, at: EndpointId) -> i64 {
-        let live = self.live.get(at.0 as usize).map_or(0, |l| l.seen_ms.load(std::sync::atomic::Ordering::Relaxed));
-        let stored = self.fleet.get(at).map_or(0, |e| e.held.as_ref().map_or(e.enrolled_ms, |h| h.received_ms));
-        live.max(stored)
     }
 
     /// The labels that endpoints with the same ones have in common.
