@@ -23,7 +23,9 @@ const SWEEP_MS: i64 = 10_000;
 impl Shard {
     /// Frees rows that no endpoint shows any more, when they are many.
     pub(super) fn sweep(&mut self, now_ms: i64, out: &mut Applied) {
-        for id in self.fleet.sharing.sweep() {
+        let empty = self.fleet.is_empty();
+        let sharing = &mut self.fleet.sharing;
+        for id in if empty { sharing.sweep_all() } else { sharing.sweep() } {
             out.batch.delete(Space::Shared, id.to_be_bytes());
         }
         let rows = &self.fleet.rows;

@@ -58,6 +58,9 @@ pub(super) struct Tallied {
     pub(super) tallies: BTreeMap<PatchId, Tally>,
 }
 
+/// Endpoints of a patch by state.
+type ByState = BTreeMap<State, u32>;
+
 /// What of the fleet a filter asks about.
 #[derive(Clone, Default)]
 struct Wanted {
@@ -189,7 +192,7 @@ pub async fn one(call: Call) -> Answer {
         .await??;
     let folder = call.core()?.feeds.folder();
     let views = compute(move || {
-        let view = |(patch, (counted, stale)): &(PatchId, (BTreeMap<State, u32>, BTreeMap<State, u32>))| {
+        let view = |(patch, (counted, stale)): &(PatchId, (ByState, ByState))| {
             let mut view = report::patch(&catalog, *patch, Some(counts(counted)))?;
             view.stale = Some(named(stale));
             // A feed that was taken away since has none.
