@@ -53,6 +53,8 @@ pub(crate) fn run(corpus: &Corpus) {
         let config = Config {
             data: folder.path().join("data"),
             packs: ["rules/linux-server", "rules/windows-server"].map(Into::into).to_vec(),
+            // A few clients send as fast as they can, each for one endpoint.
+            limits: muster::limits::Limits { endpoint_uploads: 0, endpoint_bytes: 0, ..Default::default() },
             ..Config::default()
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -41,7 +41,7 @@ pub struct Patience {
     pub attempts: u32,
     /// The first wait where the server names none; it doubles.
     pub first: Duration,
-    /// No wait is longer, whatever the server asks for.
+    /// No wait is longer; who is told to stay away for longer gives up for now, and says how long.
     pub longest: Duration,
 }
 
@@ -66,7 +66,7 @@ pub enum AgentError {
     Client(#[from] ClientError),
     /// What a `application/problem+json` says.
     #[error("{title}: {detail}")]
-    Refused { status: StatusCode, title: String, detail: String },
+    Refused { status: StatusCode, title: String, detail: String, after: Option<Duration> },
     #[error("the answer of `{url}` (status {status}) is not the one of a muster server: {why}; is this the right URL?")]
     Answer { url: String, status: StatusCode, why: String },
     #[error("the key cannot be sent: it holds characters that a header may not have")]
@@ -74,6 +74,14 @@ pub enum AgentError {
 }
 
 impl AgentError {
+    /// How long the server wants to be left alone.
+    pub fn after(&self) -> Option<Duration> {
+        match self {
+            AgentError::Refused { after, .. } => *after,
+            AgentError::Answer { .. } | AgentError::Client(_) | AgentError::Key => None,
+        }
+    }
+
     /// The status that the server refused with.
     pub fn status(&self) -> Option<StatusCode> {
         match self {
@@ -169,10 +177,11 @@ impl Server {
         loop {
             let response = self.exchange(Method::PUT, &path, Some(encoding), body.clone()).await?;
             let busy = matches!(response.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-            if !busy || attempt >= self.patience.attempts {
+            let asked = retry_after(&response);
+            if !busy || attempt >= self.patience.attempts || asked.is_some_and(|a| a > self.patience.longest) {
                 return self.answer(&response);
             }
-            let pause = jittered(retry_after(&response).unwrap_or(wait), self.patience.longest);
+            let pause = jittered(asked.unwrap_or(wait), self.patience.longest);
             tracing::info!(status = response.status.as_u16(), attempt, "the server is busy, the upload waits {:.1} s", pause.as_secs_f64());
             tokio::time::sleep(pause).await;
             wait = wait.saturating_mul(2);
@@ -236,7 +245,7 @@ impl Server {
         match serde_json::from_slice::<Problem>(&response.body) {
             Ok(Problem { title, detail }) => {
                 let detail = detail.unwrap_or_else(|| format!("status {}", response.status));
-                AgentError::Refused { status: response.status, title, detail }
+                AgentError::Refused { status: response.status, title, detail, after: retry_after(response) }
             }
             Err(_) => self.strange(response, "it refuses without saying why"),
         }

@@ -5,10 +5,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Every type of event, with what it says. docs/API.md lists the fields of `data`.
-pub const TYPES: [(&str, &str); 23] = [
+pub const TYPES: [(&str, &str); 27] = [
     ("endpoint.enrolled", "an endpoint was enrolled"),
     ("endpoint.first_scan", "an endpoint's first scan was judged: counts, and what fails from the start"),
     ("endpoint.removed", "an endpoint was removed; what was open at it is resolved"),
+    ("endpoint.silent", "an endpoint was not heard of for too long"),
+    ("endpoint.returned", "an endpoint that was silent was heard of again"),
+    ("endpoint.culled", "an endpoint was removed because it was not heard of; what was open at it is resolved"),
+    ("endpoint.limited", "an endpoint sends more than it may, and is refused for a while"),
     ("verdicts.changed", "verdicts of an endpoint turned: the flips, for history"),
     ("drift.opened", "a rule began to fail at an endpoint"),
     ("drift.updated", "a failing rule fails for other reasons"),

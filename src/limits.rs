@@ -20,8 +20,10 @@ pub struct Limits {
     pub value_bytes: usize,
     /// Rows that one upload may bring which the fleet has never shown (422).
     pub new_rows: usize,
-    /// Rows kept for the whole fleet (503 for uploads that bring new ones).
+    /// Rows kept for the whole fleet (503 for uploads that bring new ones). The last eighth is for uploads that bring few.
     pub fleet_rows: usize,
+    /// Bytes of those rows, in the same way.
+    pub fleet_row_bytes: usize,
     /// Values of columns that are kept to find rows by them, of all columns together; past it questions look at all rows of a table.
     pub index_entries: usize,
     /// Sets of rows over which a question that joins rows is asked at most; past it the question is refused (422).
@@ -30,8 +32,26 @@ pub struct Limits {
     pub endpoints: usize,
     /// Open connections; further ones wait in the kernel's queue.
     pub connections: usize,
-    /// Uploads that are read, inflated and judged at once (503 + Retry-After).
+    /// Uploads that are inflated and judged at once; further ones wait.
     pub uploads_in_flight: usize,
+    /// Uploads that wait for that, each with its body in memory (503 + Retry-After).
+    pub uploads_waiting: usize,
+    /// Uploads whose bodies are being read (503 + Retry-After).
+    pub uploads_reading: usize,
+    /// Bytes of an upload as sent from which it is a big one: a fourth of `uploads_in_flight` has places for those, and they take at most half of the processors.
+    pub big_upload_bytes: usize,
+    /// Uploads of one endpoint that are worked on at once (429 + Retry-After).
+    pub endpoint_in_flight: usize,
+    /// Uploads of one endpoint a minute (429 + Retry-After). 0: any number.
+    pub endpoint_uploads: u64,
+    /// Bytes that one endpoint may have inflated in an hour (429 + Retry-After). 0: any number.
+    pub endpoint_bytes: u64,
+    /// Rows that the fleet has never shown of one endpoint in an hour, beside the first `new_rows` (429 + Retry-After). 0: any number.
+    pub endpoint_new_rows: u64,
+    /// Rows that one endpoint and nobody else has (422).
+    pub own_rows: usize,
+    /// Bytes of those rows (422).
+    pub own_bytes: usize,
     /// Uploads that share one fsync at most.
     pub commit_batch: usize,
     /// Seconds that a client may take to send its head or body.
@@ -107,11 +127,21 @@ impl Default for Limits {
             value_bytes: 512 << 10,
             new_rows: 100_000,
             fleet_rows: 20_000_000,
+            fleet_row_bytes: 4 << 30,
             index_entries: 16_000_000,
             question_joins: 20_000,
             endpoints: 5_000_000,
             connections: 4_096,
             uploads_in_flight: 64,
+            uploads_waiting: 256,
+            uploads_reading: 1_024,
+            big_upload_bytes: 256 << 10,
+            endpoint_in_flight: 1,
+            endpoint_uploads: 600,
+            endpoint_bytes: 1 << 30,
+            endpoint_new_rows: 20_000,
+            own_rows: 100_000,
+            own_bytes: 64 << 20,
             commit_batch: 256,
             request_seconds: 30,
             disk_reserve_bytes: 64 << 20,
@@ -159,6 +189,8 @@ impl Limits {
         at_least("inflate_ratio", self.inflate_ratio, 2)?;
         at_least("connections", self.connections, 1)?;
         at_least("uploads_in_flight", self.uploads_in_flight, 1)?;
+        at_least("uploads_reading", self.uploads_reading, 1)?;
+        at_least("endpoint_in_flight", self.endpoint_in_flight, 1)?;
         at_least("commit_batch", self.commit_batch, 1)?;
         // Row ids are u32 and the top bit marks an alias.
         if self.fleet_rows > (1 << 30) {

@@ -10,7 +10,20 @@ use prometheus::{
 const SECONDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
 
 /// What an upload can come to.
-pub const UPLOAD_OUTCOMES: [&str; 6] = ["changed", "unchanged", "recognised", "refused", "busy", "failed"];
+pub const UPLOAD_OUTCOMES: [&str; 7] = ["changed", "unchanged", "recognised", "refused", "busy", "limited", "failed"];
+/// For want of what an upload is told to come again, or by which limit it is refused.
+pub const REFUSED: [&str; 10] = [
+    "reading",
+    "waiting",
+    "endpoint_in_flight",
+    "endpoint_uploads",
+    "endpoint_bytes",
+    "endpoint_new_rows",
+    "own_rows",
+    "own_bytes",
+    "fleet_rows",
+    "fleet_row_bytes",
+];
 /// What a delivery can come to.
 pub const DELIVERY_OUTCOMES: [&str; 3] = ["delivered", "failed", "dead"];
 
@@ -44,6 +57,10 @@ fn seconds(name: &str, help: &str) -> HistogramOpts {
 metrics! {
     build_info: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_build_info", "Always 1; the version is a label."), &["version"]);
     uploads: IntCounterVec = IntCounterVec::new(Opts::new("muster_uploads_total", "Scan uploads, by what became of them."), &["outcome"]);
+    uploads_refused: IntCounterVec = IntCounterVec::new(Opts::new("muster_uploads_refused_total", "Uploads refused because there are too many, or one endpoint sends too much, by what there was none of."), &["reason"]);
+    uploads_in_flight: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_uploads_in_flight", "Uploads that are read, wait, or are worked on."), &["stage"]);
+    uploads_lag: Gauge = Gauge::new("muster_uploads_oldest_wait_seconds", "How long the oldest upload waits that waits to be worked on.");
+    limited: IntGauge = IntGauge::new("muster_endpoints_limited", "Endpoints that are refused for what they send; events and the log name them.");
     upload_bytes: IntCounter = IntCounter::new("muster_upload_bytes_total", "Bytes of scan uploads as sent.");
     upload_seconds: Histogram = Histogram::with_opts(seconds("muster_upload_duration_seconds", "From the whole body to the durable answer."));
     prepare_seconds: Histogram = Histogram::with_opts(seconds("muster_upload_prepare_seconds", "Inflating, decoding and asking new rows, one upload."));
@@ -52,6 +69,10 @@ metrics! {
     commit_inputs: IntCounter = IntCounter::new("muster_commit_inputs_total", "Uploads and other changes in those batches.");
     commit_seconds: Histogram = Histogram::with_opts(seconds("muster_commit_duration_seconds", "Writing one batch and waiting for the disk."));
     queue: IntGauge = IntGauge::new("muster_writer_queue", "Changes that wait for the writer.");
+    freshness: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_endpoints_freshness", "Enrolled endpoints, by when they were last heard of."), &["freshness"]);
+    verdicts_stale: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_verdicts_stale", "Those of muster_verdicts at endpoints that are stale or silent."), &["severity", "verdict"]);
+    patches_missing_stale: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_patches_missing_stale", "Those of muster_patches_missing at endpoints that are stale or silent."), &["severity"]);
+    row_bytes: IntGauge = IntGauge::new("muster_row_bytes", "Bytes of those rows and of their other spellings.");
     endpoints: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_endpoints", "Enrolled endpoints, by whether a scan is held."), &["state"]);
     rows: IntGauge = IntGauge::new("muster_rows", "Distinct rows of the whole fleet.");
     images: IntGauge = IntGauge::new("muster_images", "Row sets that endpoints share.");
@@ -98,14 +119,17 @@ impl Metrics {
         for severity in crate::rule::Severity::ALL {
             for verdict in crate::judge::Verdict::ALL {
                 self.verdicts.with_label_values(&[severity.name(), verdict.name()]);
+                self.verdicts_stale.with_label_values(&[severity.name(), verdict.name()]);
             }
         }
         crate::feed::model::Level::ALL.iter().for_each(|l| drop(self.patches_missing.with_label_values(&[l.name()])));
         crate::shard::PatchTotals::STATES.iter().for_each(|s| drop(self.patch_states.with_label_values(&[s.name()])));
         ["active", "expired"].iter().for_each(|s| drop(self.exemptions.with_label_values(&[s])));
-        for state in ["held", "silent"] {
-            self.endpoints.with_label_values(&[state]);
-        }
+        crate::feed::model::Level::ALL.iter().for_each(|l| drop(self.patches_missing_stale.with_label_values(&[l.name()])));
+        ["held", "no_scan"].iter().for_each(|s| drop(self.endpoints.with_label_values(&[s])));
+        ["reading", "waiting", "working"].iter().for_each(|s| drop(self.uploads_in_flight.with_label_values(&[s])));
+        REFUSED.iter().for_each(|r| drop(self.uploads_refused.with_label_values(&[r])));
+        crate::shard::Freshness::ALL.iter().for_each(|f| drop(self.freshness.with_label_values(&[f.name()])));
     }
 
     /// The label sets of a sink.

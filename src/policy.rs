@@ -55,12 +55,31 @@ pub struct Subscription {
     pub events: Vec<String>,
 }
 
+/// How long an endpoint is not heard of until it is so, in milliseconds. 0: never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FreshnessPolicy {
+    /// What is known of it may not be so any more.
+    pub stale_ms: i64,
+    /// Somebody should look: an event says so.
+    pub silent_ms: i64,
+    /// It is removed.
+    pub cull_ms: i64,
+}
+
+impl Default for FreshnessPolicy {
+    fn default() -> FreshnessPolicy {
+        const DAY_MS: i64 = 24 * 3_600_000;
+        FreshnessPolicy { stale_ms: DAY_MS, silent_ms: 7 * DAY_MS, cull_ms: 0 }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub groups: Vec<Group>,
     pub baselines: Vec<Baseline>,
     pub subscriptions: Vec<Subscription>,
     pub drift: DriftPolicy,
+    pub freshness: FreshnessPolicy,
     /// Rules that are not selected.
     pub excluded: BTreeSet<String>,
     /// How long events are kept.
@@ -78,6 +97,7 @@ impl Default for Policy {
             baselines: Vec::new(),
             subscriptions: Vec::new(),
             drift: DriftPolicy { hold_ms: 0, reopen_ms: 24 * 3_600_000 },
+            freshness: FreshnessPolicy::default(),
             excluded: BTreeSet::new(),
             retention_ms: 400 * 24 * 3_600_000,
             history_ms: 400 * 24 * 3_600_000,

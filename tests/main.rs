@@ -10,6 +10,7 @@ mod crash;
 mod disk;
 mod engines;
 mod feeds;
+mod freshness;
 mod generate;
 mod history;
 mod inverted;

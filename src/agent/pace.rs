@@ -7,6 +7,8 @@ const SPREAD_FROM: Duration = Duration::from_secs(5 * 60);
 /// The first pause after a failure; it doubles.
 const BACK_OFF_FIRST: Duration = Duration::from_secs(5);
 const BACK_OFF_LONGEST: Duration = Duration::from_secs(5 * 60);
+/// A server that asks for more is not believed.
+const TOLD_LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// Where in the interval an endpoint begins: always the same place for the same endpoint, so that a fleet that was started together does
 /// not upload together.
@@ -28,6 +30,12 @@ pub fn jittered(interval: Duration, random: u32) -> Duration {
 pub fn back_off(failures: u32, interval: Duration, random: u32) -> Duration {
     let wait = BACK_OFF_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(BACK_OFF_LONGEST).min(interval);
     wait + wait * (random % 1000) / 2000
+}
+
+/// The same where the server said how long it wants to be left alone: so long and up to half as long again, but not longer than a day, or the interval where that is longer.
+pub fn told(asked: Option<Duration>, back_off: Duration, interval: Duration, random: u32) -> Duration {
+    let asked = asked.unwrap_or_default().min(TOLD_LONGEST.max(interval));
+    back_off.max(asked + asked * (random % 1000) / 2000)
 }
 
 #[cfg(test)]
@@ -64,6 +72,8 @@ mod tests {
             let pause = back_off(failures, HOUR, 999);
             assert!(pause > BACK_OFF_LONGEST && pause <= BACK_OFF_LONGEST * 3 / 2);
         }
+        let told = |asked| super::told(asked, BACK_OFF_FIRST, HOUR, 1000);
+        assert_eq!((told(None), told(Some(HOUR)), told(Some(HOUR * 1000))), (BACK_OFF_FIRST, HOUR, HOUR * 24));
         let second = Duration::from_secs(1);
         assert!(back_off(5, second, 500) < second * 3 / 2);
     }

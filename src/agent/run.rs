@@ -185,7 +185,8 @@ impl<R: Runner> Agent<R> {
                 Err(RoundError::Stopped) => return,
                 Err(error) => {
                     self.failures = self.failures.saturating_add(1);
-                    pause = pace::back_off(self.failures, interval, random);
+                    let asked = if let RoundError::Server(e) = &error { e.after() } else { None };
+                    pause = pace::told(asked, pace::back_off(self.failures, interval, random), interval, random);
                     let error = error.to_string();
                     if said.as_ref() != Some(&error) {
                         tracing::warn!(error, "the round failed, it is tried again until it works");

@@ -17,7 +17,7 @@ use toml::de::DeTable;
 use crate::drift::DriftPolicy;
 use crate::limits::Limits;
 use crate::notify::webhook::Secret;
-use crate::policy::{Baseline, Group, Policy, Subscription};
+use crate::policy::{Baseline, FreshnessPolicy, Group, Policy, Subscription};
 use read::{Fields, Problems};
 
 /// What the daemon is told. Secrets show themselves nowhere.
@@ -42,6 +42,8 @@ pub struct Config {
     /// `[drift]`: `for`, how long a rule must fail before sinks hear of it (`0s`), and `reopen_within`, how long after it was resolved an
     /// episode opens again under its id (`24h`).
     pub drift: DriftPolicy,
+    /// `[freshness]`: `stale`, `silent`, `cull`: how long an endpoint is not heard of until it is so (`24h`, `7d`, never). `0s`: never.
+    pub freshness: FreshnessPolicy,
     /// `[retention] events`: how long events are kept (`400d`).
     pub retention_ms: i64,
     /// `[retention] history`: how long what turned is kept, which is how far back questions about a past instant reach (`400d`).
@@ -112,6 +114,7 @@ impl Default for Config {
             feeds: Vec::new(),
             exclude: BTreeSet::new(),
             drift: policy.drift,
+            freshness: policy.freshness,
             retention_ms: policy.retention_ms,
             history_ms: policy.history_ms,
             refuse_again: policy.refuse_again,
@@ -132,6 +135,7 @@ impl Config {
             baselines: self.baselines.clone(),
             subscriptions: self.sinks.iter().map(|s| Subscription { sink: s.name.clone(), events: s.events.clone() }).collect(),
             drift: self.drift,
+            freshness: self.freshness,
             excluded: self.exclude.clone(),
             retention_ms: self.retention_ms,
             history_ms: self.history_ms,

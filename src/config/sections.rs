@@ -46,6 +46,7 @@ pub(super) fn root(mut fields: Fields<'_>, folder: &Path, config: &mut Config, p
     span_of_time(&mut drift, "for", &mut config.drift.hold_ms, 0, problems);
     span_of_time(&mut drift, "reopen_within", &mut config.drift.reopen_ms, 0, problems);
     drift.done(problems);
+    freshness(fields.table("freshness", problems), config, problems);
     let mut retention = fields.table("retention", problems);
     span_of_time(&mut retention, "events", &mut config.retention_ms, 24 * 3_600_000, problems);
     span_of_time(&mut retention, "history", &mut config.history_ms, 24 * 3_600_000, problems);
@@ -73,6 +74,27 @@ pub(super) fn root(mut fields: Fields<'_>, folder: &Path, config: &mut Config, p
     unique("baseline", config.baselines.iter().map(|b| &b.name), problems);
     limits(fields.table("limits", problems), &mut config.limits, problems);
     log(fields.table("log", problems), config, problems);
+    fields.done(problems);
+}
+
+/// `[freshness]`: ages at which an endpoint that is not heard of is stale, silent, and culled; each beyond the one before.
+fn freshness(mut fields: Fields<'_>, config: &mut Config, problems: &mut Problems<'_>) {
+    let of = &mut config.freshness;
+    let mut before = ("", 0);
+    for (name, age_ms) in [("stale", &mut of.stale_ms), ("silent", &mut of.silent_ms), ("cull", &mut of.cull_ms)] {
+        let given = fields.duration(name, problems);
+        let span = given.as_ref().map_or_else(|| fields.span.clone(), Spanned::span);
+        *age_ms = given.map_or(*age_ms, Spanned::into_inner);
+        match *age_ms {
+            // Never.
+            0 => continue,
+            age if age < 1000 => problems.add(&span, format!("`{name}` must be at least 1s, or `0s` for never")),
+            age if age > LONGEST_MS => problems.add(&span, format!("`{name}` must be at most a hundred years")),
+            age if age <= before.1 => problems.add(&span, format!("`{name}` must be longer than `{}`", before.0)),
+            _ => {}
+        }
+        before = (name, *age_ms);
+    }
     fields.done(problems);
 }
 
@@ -276,9 +298,19 @@ fn limits(mut fields: Fields<'_>, limits: &mut Limits, problems: &mut Problems<'
         value_bytes,
         new_rows,
         fleet_rows,
+        fleet_row_bytes,
         endpoints,
         connections,
         uploads_in_flight,
+        uploads_waiting,
+        uploads_reading,
+        big_upload_bytes,
+        endpoint_in_flight,
+        endpoint_uploads,
+        endpoint_bytes,
+        endpoint_new_rows,
+        own_rows,
+        own_bytes,
         commit_batch,
         request_seconds,
         disk_reserve_bytes,

@@ -254,6 +254,21 @@ impl Fleet {
         self.images.get(held.image).map(|i| image::apply(&i.rows, &held.plus, &held.minus)).unwrap_or_default()
     }
 
+    /// How many rows they are.
+    pub fn row_count(&self, held: &Held) -> usize {
+        self.images.get(held.image).map_or(0, |i| (i.rows.len() + held.plus.len()).saturating_sub(held.minus.len()))
+    }
+
+    /// The rows that an endpoint has and nobody else.
+    pub fn alone(&self, held: &Held) -> Vec<RowId> {
+        let alone = |row: &&RowId| self.rows.is_alone(**row);
+        let mut rows: Vec<RowId> = held.plus.iter().filter(alone).copied().collect();
+        if let Some(image) = self.images.get(held.image).filter(|i| i.endpoints <= 1) {
+            rows.extend(image.rows.iter().filter(alone).filter(|r| held.minus.binary_search(r).is_err()));
+        }
+        rows
+    }
+
     /// What an endpoint's rows say to the terms of the present pack.
     pub fn hits_of<'f>(&'f self, held: &'f Held) -> impl Iterator<Item = crate::pack::predicate::Hit> + 'f {
         let image = self.images.get(held.image).into_iter().flat_map(|i| i.says(&held.minus));

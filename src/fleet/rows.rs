@@ -54,7 +54,16 @@ pub struct Rows {
     hasher: RandomState,
     aliases: usize,
     unreferenced: usize,
+    bytes: Bytes,
     epoch: u64,
+}
+
+/// Bytes of texts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Bytes {
+    all: usize,
+    aliases: usize,
+    unreferenced: usize,
 }
 
 impl Default for Rows {
@@ -66,6 +75,7 @@ impl Default for Rows {
             hasher: RandomState::default(),
             aliases: 0,
             unreferenced: 0,
+            bytes: Bytes::default(),
             epoch: 0,
         }
     }
@@ -89,6 +99,30 @@ impl Rows {
     /// Rows that nothing holds any more and a sweep would free.
     pub fn unreferenced(&self) -> usize {
         self.unreferenced
+    }
+
+    /// Bytes of the texts that are kept, of rows and of other spellings.
+    pub fn text_bytes(&self) -> usize {
+        self.bytes.all
+    }
+
+    /// Whether nothing but one image or one endpoint holds it.
+    pub fn is_alone(&self, id: RowId) -> bool {
+        self.entry(id).is_some_and(|e| e.references <= 1)
+    }
+
+    /// Whether so much is kept that nothing holds, or in so many spellings, that a look at all rows pays. One spelling beside the canonical one is what a collector of
+    /// another kind has of each row, and stays.
+    pub fn wants_sweep(&self) -> bool {
+        const FEW: usize = 4096;
+        const SMALL: usize = 16 << 20;
+        let (rows, bytes) = (self.len(), self.bytes);
+        let many = |n: usize, few: usize, of: usize| n > few && n > of;
+        many(self.unreferenced, FEW, rows / 4)
+            || many(self.aliases, FEW, rows + rows / 4)
+            || many(bytes.unreferenced, SMALL, bytes.all / 4)
+            || many(bytes.aliases, SMALL, 2 * (bytes.all - bytes.aliases))
+            || (self.unreferenced == rows && self.unreferenced + self.aliases > 0)
     }
 
     /// Changes whenever ids may have come to mean something else.
@@ -169,6 +203,7 @@ impl Rows {
             None => {
                 let digest = Digest::of_row(table, canonical);
                 self.unreferenced += 1;
+                self.bytes.unreferenced += canonical.len();
                 (self.insert(table, canonical.into(), None, digest, said), true)
             }
         };
@@ -176,6 +211,7 @@ impl Rows {
             return (row, fresh);
         }
         self.aliases += 1;
+        self.bytes.aliases += new.raw.len();
         let alias = self.insert(table, new.raw.clone(), Some(row), Digest::default(), Said::default());
         (alias, fresh)
     }
@@ -194,6 +230,8 @@ impl Rows {
         self.unreferenced += made.len();
         by_bytes.reserve(made.len(), |_| 0);
         for (hash, id, entry) in made {
+            self.bytes.all += entry.bytes.len();
+            self.bytes.unreferenced += entry.bytes.len();
             entries[slot(id)] = Some(entry);
             // There is room, so that nothing is hashed again.
             by_bytes.insert_unique(hash, id, |_| hash);
@@ -210,6 +248,7 @@ impl Rows {
         });
         let Said { hits, notes } = said;
         let canonical = of.unwrap_or(id);
+        self.bytes.all += bytes.len();
         self.entries[slot(id)] = Some(Entry { table, bytes, canonical, references: 0, next: NO_ROW, digest, hits, notes });
         self.index(id);
         id
@@ -225,6 +264,7 @@ impl Rows {
         if let Some(Some(e)) = self.entries.get_mut(slot(id)) {
             if e.references == 0 {
                 self.unreferenced -= 1;
+                self.bytes.unreferenced -= e.bytes.len();
             }
             e.references += 1;
         }
@@ -234,7 +274,10 @@ impl Rows {
     pub(super) fn retain_many(&mut self, more: &[u32]) {
         for (entry, more) in self.entries.iter_mut().zip(more).filter(|(_, more)| **more > 0) {
             let Some(entry) = entry else { continue };
-            self.unreferenced -= usize::from(entry.references == 0);
+            if entry.references == 0 {
+                self.unreferenced -= 1;
+                self.bytes.unreferenced -= entry.bytes.len();
+            }
             entry.references += more;
         }
     }
@@ -245,6 +288,7 @@ impl Rows {
             e.references = e.references.saturating_sub(1);
             if e.references == 0 {
                 self.unreferenced += 1;
+                self.bytes.unreferenced += e.bytes.len();
             }
         }
     }
@@ -263,6 +307,7 @@ impl Rows {
             if let Ok(found) = self.by_bytes.find_entry(hash, |other| *other == id) {
                 found.remove();
             }
+            self.bytes.all -= entry.bytes.len();
             self.entries[slot(id)] = None;
             self.free.push(id);
             if !alias {
@@ -271,6 +316,7 @@ impl Rows {
         }
         self.aliases = 0;
         self.unreferenced = 0;
+        (self.bytes.aliases, self.bytes.unreferenced) = (0, 0);
         freed
     }
 

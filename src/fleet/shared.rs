@@ -118,9 +118,11 @@ impl Sharing {
     /// Those that no endpoint has any more leave, when they may be many. Their numbers.
     pub fn sweep(&mut self) -> Vec<SharedId> {
         let kept = self.tables.len() + self.labels.len();
-        if kept < FEW.max(2 * self.swept) {
-            return Vec::new();
-        }
+        if kept < FEW.max(2 * self.swept) { Vec::new() } else { self.sweep_all() }
+    }
+
+    /// The same however few they are.
+    pub fn sweep_all(&mut self) -> Vec<SharedId> {
         let mut gone = Vec::new();
         release(&mut self.tables, &mut gone);
         release(&mut self.labels, &mut gone);

@@ -13,6 +13,7 @@ use super::body::BodyError;
 use crate::access::{AccessError, Denied};
 use crate::compute::Panicked;
 use crate::ingest::IngestError;
+use crate::ingest::admission::TurnedAway;
 use crate::judge::inverted::TooManyJoins;
 use crate::question::QuestionError;
 use crate::scan::inflate::InflateError;
@@ -72,6 +73,7 @@ kinds! {
     EndpointMismatch "endpoint-mismatch" 422 "the scan is about another endpoint";
     ReloadRefused "reload-refused" 422 "the configuration or the packs have problems; the present ones stay";
     FeedRefused "feed-refused" 422 "the feed's content is not taken; what was there stays in use";
+    EndpointLimited "endpoint-limited" 429 "the endpoint sends more than one may";
     Internal "internal" 500 "something failed inside";
     Busy "busy" 503 "too many uploads at once";
     StorageFull "storage-full" 503 "the disk is full";
@@ -122,7 +124,7 @@ impl Problem {
         self
     }
 
-    fn retry_after(self, seconds: u8) -> Problem {
+    fn retry_after(self, seconds: u32) -> Problem {
         self.header(RETRY_AFTER, &seconds.to_string())
     }
 
@@ -166,20 +168,25 @@ impl Problem {
 }
 
 /// 1 to 5 seconds, so that those who were refused together do not return together.
-fn jitter() -> u8 {
+fn jitter() -> u32 {
     let mut byte = [0];
     // Without randomness all come back after a second, which is no worse than no jitter.
     if getrandom::fill(&mut byte).is_err() {
         return 1;
     }
-    1 + byte[0] % 5
+    1 + u32::from(byte[0] % 5)
 }
 
 impl From<IngestError> for Problem {
     fn from(error: IngestError) -> Problem {
         let detail = error.to_string();
         match error {
-            IngestError::Busy(limit) => Problem::new(Kind::Busy, detail).with("limit", limit).retry_after(jitter()),
+            IngestError::Turned(TurnedAway::Busy { name, limit, after_s }) => {
+                Problem::new(Kind::Busy, detail).with("limit", limit).with("name", name).retry_after(after_s)
+            }
+            IngestError::Turned(TurnedAway::Limited { name, limit, after_s }) => {
+                Problem::new(Kind::EndpointLimited, detail).with("limit", limit).with("name", name).retry_after(after_s)
+            }
             IngestError::Inflate(e) => e.into(),
             IngestError::Decode(e) => e.into(),
             IngestError::Scap(ScapError::Rows { limit, .. }) => {
@@ -214,6 +221,7 @@ impl From<DecodeError> for Problem {
             DecodeError::NotUtf8(at) | DecodeError::Truncated(at) | DecodeError::Syntax { at, .. } => {
                 Problem::new(Kind::NotAScan, detail).with("at", at)
             }
+            DecodeError::TooManyNew(limit) => Problem::new(Kind::OverLimit, detail).with("limit", limit).with("name", "new_rows"),
             DecodeError::Limit { limit, name, .. } => Problem::new(Kind::OverLimit, detail).with("limit", limit).with("name", name),
             DecodeError::Row { table, row, at, .. } => {
                 Problem::new(Kind::InvalidScan, detail).with("table", table).with("row", row).with("at", at)
@@ -235,9 +243,11 @@ impl From<Refusal> for Problem {
             Refusal::BaseMismatch { have, .. } => {
                 Problem::new(Kind::BaseMismatch, detail).with("have", have.map_or(Value::Null, |d| d.to_string().into()))
             }
-            Refusal::FleetFull(limit) => Problem::new(Kind::FleetFull, detail).with("limit", limit).retry_after(60),
+            Refusal::FleetFull { name, limit } => {
+                Problem::new(Kind::FleetFull, detail).with("limit", limit).with("name", name).retry_after(60 + jitter())
+            }
+            Refusal::TooManyOwn { name, limit } => Problem::new(Kind::OverLimit, detail).with("limit", limit).with("name", name),
             Refusal::EndpointsFull(limit) => Problem::new(Kind::FleetFull, detail).with("limit", limit).retry_after(60),
-            Refusal::TooManyNewRows { limit, .. } => Problem::new(Kind::OverLimit, detail).with("limit", limit).with("name", "new_rows"),
             Refusal::UnknownTask(_) => Problem::new(Kind::UnknownTask, detail),
             Refusal::AlreadyEnrolled(_) => Problem::new(Kind::AlreadyEnrolled, detail),
             Refusal::ListVersion { expected, .. } => Problem::new(Kind::ListConflict, detail).with("expected", expected),

@@ -4,11 +4,15 @@
 //! one batch; then, and only then, the answers go out (INVARIANT: ack means durable). While a batch is being written the next one gathers:
 //! idle, an upload is committed at once; busy, many share an fsync; nobody waits for a timer.
 
+pub mod admission;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 use bytes::Bytes;
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
+
+use admission::{Admission, Admitted, Named, TurnedAway};
 
 use crate::compute::{Panicked, compute};
 use crate::fleet::EndpointId;
@@ -26,8 +30,8 @@ use crate::state::{Batch, Space, Store, StoreError};
 /// Why a change was not made. Nothing of it was.
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
-    #[error("too many uploads at once (limits.uploads_in_flight = {0})")]
-    Busy(usize),
+    #[error(transparent)]
+    Turned(#[from] TurnedAway),
     #[error(transparent)]
     Inflate(#[from] InflateError),
     #[error(transparent)]
@@ -60,7 +64,7 @@ struct Job {
 pub struct Ingest {
     shard: Arc<RwLock<Shard>>,
     jobs: mpsc::Sender<Job>,
-    uploads: Semaphore,
+    pub admission: Admission,
     limits: Limits,
     metrics: Arc<Metrics>,
     poisoned: Arc<AtomicBool>,
@@ -88,11 +92,11 @@ pub fn pipeline(shard: Shard, store: Box<dyn Store>, metrics: Arc<Metrics>, wake
     let poisoned = Arc::new(AtomicBool::new(false));
     let durable = Arc::new(AtomicU64::new(0));
     // As many as may be admitted, and some for everything else that changes state.
-    let (sender, jobs) = mpsc::channel(limits.uploads_in_flight + 256);
+    let (sender, jobs) = mpsc::channel(2 * limits.uploads_in_flight + 256);
     let ingest = Ingest {
         shard: shard.clone(),
         jobs: sender,
-        uploads: Semaphore::new(limits.uploads_in_flight),
+        admission: Admission::new(&limits, metrics.clone()),
         limits: limits.clone(),
         metrics: metrics.clone(),
         poisoned: poisoned.clone(),
@@ -134,19 +138,30 @@ impl Ingest {
         self.poisoned.load(Ordering::Relaxed)
     }
 
-    /// Asks for a place among the uploads that are worked on. To be held while the body is read and until it is answered.
-    pub fn admit(&self) -> Result<SemaphorePermit<'_>, IngestError> {
-        self.uploads.try_acquire().map_err(|_| {
-            self.metrics.uploads.with_label_values(&["busy"]).inc();
-            IngestError::Busy(self.limits.uploads_in_flight)
-        })
+    /// Asks whether an endpoint may send a body of this length now. To be held while the body is read and until it is answered.
+    pub fn admit(&self, endpoint: &str, length: Option<u64>, now_ms: i64) -> Result<Admitted<'_>, IngestError> {
+        let admitted = self.admission.admit(endpoint, length, now_ms);
+        Ok(admitted.inspect_err(|turned| self.metrics.uploads.with_label_values(&[outcome_of(turned)]).inc())?)
     }
 
-    /// A scan of an endpoint, from the body to the durable answer. The caller has checked who sends it and holds a permit.
+    /// A scan of an endpoint, from the body to the durable answer. The caller has checked who sends it.
     pub async fn upload(self: &Arc<Self>, endpoint: &str, encoding: Encoding, body: Bytes, now_ms: i64) -> Result<Uploaded, IngestError> {
+        let admitted = self.admit(endpoint, u64::try_from(body.len()).ok(), now_ms)?;
+        self.upload_admitted(admitted, endpoint, encoding, body, now_ms).await
+    }
+
+    /// The same of one that was admitted before its body was read.
+    pub async fn upload_admitted(
+        self: &Arc<Self>,
+        mut admitted: Admitted<'_>,
+        endpoint: &str,
+        encoding: Encoding,
+        body: Bytes,
+        now_ms: i64,
+    ) -> Result<Uploaded, IngestError> {
         let timer = self.metrics.upload_seconds.start_timer();
         self.metrics.upload_bytes.inc_by(body.len() as u64);
-        let result = self.take(endpoint, encoding, body, now_ms).await;
+        let result = self.take(&mut admitted, endpoint, encoding, body, now_ms).await;
         timer.observe_duration();
         let outcome = match &result {
             Ok((uploaded, false)) => {
@@ -158,13 +173,29 @@ impl Ingest {
             }
             Ok((_, true)) => "recognised",
             Err(IngestError::Poisoned | IngestError::Inside(_) | IngestError::Full(_)) => "failed",
+            Err(IngestError::Turned(turned)) => outcome_of(turned),
             Err(_) => "refused",
         };
         self.metrics.uploads.with_label_values(&[outcome]).inc();
         result.map(|(uploaded, _)| uploaded)
     }
 
-    async fn take(self: &Arc<Self>, endpoint: &str, encoding: Encoding, body: Bytes, now_ms: i64) -> Result<(Uploaded, bool), IngestError> {
+    /// A second has passed: those who were refused for what they send are named, what was held back is told.
+    pub async fn tick(&self) -> Result<(), IngestError> {
+        for Named { endpoint, name, limit, after_s } in self.admission.tick() {
+            self.submit(Input::Limited { endpoint, name, limit, after_s }).await?;
+        }
+        self.submit(Input::Tick).await.map(|_| ())
+    }
+
+    async fn take<'a>(
+        self: &'a Arc<Self>,
+        admitted: &mut Admitted<'a>,
+        endpoint: &str,
+        encoding: Encoding,
+        body: Bytes,
+        now_ms: i64,
+    ) -> Result<(Uploaded, bool), IngestError> {
         let hash = BodyHash::of(&body);
         // Not recognising what is known costs time, no more.
         let known = self.try_read().and_then(|shard| {
@@ -172,26 +203,49 @@ impl Ingest {
             shard.fleet.find(endpoint).and_then(|at| shard.recognise(at, &hash, durable, now_ms))
         });
         if let Some(known) = known {
+            self.admission.recognised();
             return Ok((known, true));
         }
+        let _place = self.admission.work(admitted, body.len(), now_ms).await?;
+        let mut bill = Bill { endpoint: endpoint.to_owned(), key: admitted.key(), now_ms, most_new: 0, by_budget: false };
+        (bill.most_new, bill.by_budget) = self.admission.new_rows(bill.key, now_ms);
+        let mut brought = 0;
         // Rows or pack may change between decoding and applying; then it is decoded again. That is rare, and twice in a row rarer.
         for _ in 0..5 {
-            let (ingest, endpoint_id, bytes) = (self.clone(), endpoint.to_owned(), body.clone());
-            let (prepared, ours) = compute(move || ingest.prepare(&endpoint_id, encoding, &bytes, hash)).await??;
+            let (ingest, of, bytes) = (self.clone(), bill.clone(), body.clone());
+            let (prepared, ours) = compute(move || ingest.prepare(&of, encoding, &bytes, hash)).await??;
+            self.admission.charge_rows(bill.key, prepared.new.len().saturating_sub(brought), now_ms);
+            brought = brought.max(prepared.new.len());
             match self.submit(Input::Upload { endpoint: endpoint.to_owned(), prepared: Box::new(prepared) }).await {
                 Ok(Reply::Uploaded(uploaded)) => return Ok((uploaded, false)),
                 Err(IngestError::Refused(Refusal::Stale)) => {}
                 // The base was ours to name.
                 Err(IngestError::Refused(Refusal::BaseMismatch { .. })) if ours => {}
                 Ok(_) => return Err(IngestError::Stopping),
-                Err(e) => return Err(e),
+                Err(e) => {
+                    self.refused(&bill, brought, &e);
+                    return Err(e);
+                }
             }
         }
-        Err(IngestError::Busy(self.limits.uploads_in_flight))
+        Err(IngestError::Refused(Refusal::Stale))
+    }
+
+    /// Settles what was taken of a budget for an upload that was not kept.
+    fn refused(&self, bill: &Bill, brought: usize, error: &IngestError) {
+        let IngestError::Refused(refusal) = error else { return };
+        match refusal {
+            Refusal::FleetFull { name, .. } => {
+                self.metrics.uploads_refused.with_label_values(&[name]).inc();
+                self.admission.refund_rows(bill.key, brought, bill.now_ms);
+            }
+            Refusal::TooManyOwn { name, limit } => self.admission.over_own(bill.key, &bill.endpoint, name, *limit, bill.now_ms),
+            _ => {}
+        }
     }
 
     /// The part that computes: bytes to rows, new rows asked what the rules want to know; and whether it was us who named the base.
-    fn prepare(&self, endpoint: &str, encoding: Encoding, body: &[u8], hash: BodyHash) -> Result<(Prepared, bool), IngestError> {
+    fn prepare(&self, bill: &Bill, encoding: Encoding, body: &[u8], hash: BodyHash) -> Result<(Prepared, bool), IngestError> {
         thread_local! {
             static TEXT: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
         }
@@ -200,16 +254,26 @@ impl Ingest {
             let document = if encoding == Encoding::Identity {
                 body
             } else {
-                inflate(encoding, body, &self.limits, text)?;
+                let inflated = inflate(encoding, body, &self.limits, text);
+                // What could not be inflated took as long as what could.
+                let bytes = if inflated.is_ok() { text.len() } else { self.limits.inflated_bytes };
+                self.admission.charge_bytes(bill.key, bytes, bill.now_ms);
+                inflated?;
                 text.as_slice()
             };
             let shard = self.read();
             let ours = scap::is_xml(document);
             let prepared = if ours {
-                prepare(&shard, endpoint, &native_of(&shard, endpoint, document)?, hash)?
+                prepare_within(&shard, &bill.endpoint, &native_of(&shard, &bill.endpoint, document)?, bill.most_new, hash)
             } else {
-                prepare(&shard, endpoint, document, hash)?
+                prepare_within(&shard, &bill.endpoint, document, bill.most_new, hash)
             };
+            let prepared = prepared.map_err(|e| match e {
+                IngestError::Decode(DecodeError::TooManyNew(_)) if bill.by_budget => {
+                    self.admission.over_rows(bill.key, &bill.endpoint, bill.now_ms).into()
+                }
+                e => e,
+            })?;
             // One huge upload does not keep its memory for ever.
             if text.capacity() > 4 << 20 {
                 *text = Vec::new();
@@ -233,6 +297,24 @@ impl Ingest {
     }
 }
 
+/// Whose upload it is, and how many rows it may bring that the fleet has never shown.
+#[derive(Clone, Debug)]
+struct Bill {
+    endpoint: String,
+    key: u64,
+    now_ms: i64,
+    most_new: usize,
+    /// Fewer than any endpoint may, because of what this one brought before.
+    by_budget: bool,
+}
+
+fn outcome_of(turned: &TurnedAway) -> &'static str {
+    match turned {
+        TurnedAway::Busy { .. } => "busy",
+        TurnedAway::Limited { .. } => "limited",
+    }
+}
+
 impl crate::question::Look for Ingest {
     fn look<T>(&self, with: impl FnOnce(&Shard) -> T) -> T {
         with(&self.read())
@@ -250,11 +332,16 @@ fn native_of(shard: &Shard, endpoint: &str, document: &[u8]) -> Result<Vec<u8>, 
 
 /// Decodes an upload against what the fleet has shown; pure.
 pub fn prepare(shard: &Shard, endpoint: &str, document: &[u8], body: BodyHash) -> Result<Prepared, IngestError> {
+    prepare_within(shard, endpoint, document, shard.limits().new_rows, body)
+}
+
+/// The same with so many rows at most that the fleet has never shown.
+fn prepare_within(shard: &Shard, endpoint: &str, document: &[u8], most_new: usize, body: BodyHash) -> Result<Prepared, IngestError> {
     let fleet = &shard.fleet;
     let held = fleet.find(endpoint).and_then(|at: EndpointId| fleet.get(at)).and_then(|e| e.held.as_ref());
     let image = held.map(|h| h.image).or(fleet.images.latest());
     let mut follower = Follower::new(&fleet.rows, image.and_then(|id| Some((id, fleet.images.get(id)?))));
-    let decoded = native::decode(document, shard.limits(), &mut follower)?;
+    let decoded = native::decode_within(document, shard.limits(), most_new, &mut follower)?;
     let whole = decoded.header.base.is_none();
     let way = follower.finish(|table| whole || decoded.tables.iter().any(|t| t.table == table));
     let ask = |new: NewRow| {
@@ -264,7 +351,8 @@ pub fn prepare(shard: &Shard, endpoint: &str, document: &[u8], body: BodyHash) -
     };
     let new = decoded.new.into_iter().map(ask).collect();
     let (epoch, pack, catalog) = (fleet.rows.epoch(), shard.pack.digest().to_owned(), shard.catalog_digest().to_owned());
-    Ok(Prepared { header: decoded.header, tables: decoded.tables, rows: decoded.rows, new, way, epoch, pack, catalog, body })
+    let length = document.len();
+    Ok(Prepared { header: decoded.header, tables: decoded.tables, rows: decoded.rows, new, way, epoch, pack, catalog, body, length })
 }
 
 /// INVARIANT: what computes in parallel while the state is locked does so on threads of its own. Those of the common pool wait for the

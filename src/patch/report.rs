@@ -136,6 +136,9 @@ pub struct PatchView {
     pub evidence: Vec<serde_json::Value>,
     /// Endpoints of the fleet by state; `None`: there is no fleet.
     pub counts: Option<BTreeMap<&'static str, u32>>,
+    /// Those of the counts that are of endpoints which were not heard of lately.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale: Option<BTreeMap<&'static str, u32>>,
 }
 
 /// What a patch says of one product.
@@ -259,6 +262,7 @@ pub fn patch(catalog: &Catalog, patch: PatchId, counts: Option<BTreeMap<&'static
         fixes: definition.entries.iter().map(FixView::of).collect(),
         evidence: Vec::new(),
         counts,
+        stale: None,
     })
 }
 

@@ -24,7 +24,7 @@ use crate::limits::Limits;
 use crate::pack::{Pack, RuleId};
 use crate::patch::State;
 use crate::rule::Diagnostic;
-use crate::shard::Shard;
+use crate::shard::{Freshness, Shard};
 
 pub use run::Asking;
 pub use spec::{PackageQuestion, Query, Scope};
@@ -77,6 +77,8 @@ pub struct Found {
     pub endpoints: InScope,
     /// Endpoints by verdict, or by state where a patch was asked for; exact, and of all of them.
     pub counts: std::collections::BTreeMap<&'static str, u64>,
+    /// Those of the counts that are of endpoints which are stale or silent.
+    pub stale: std::collections::BTreeMap<&'static str, u64>,
     /// Which of them the items are.
     pub members: Vec<&'static str>,
     /// How many those are.
@@ -89,10 +91,12 @@ pub struct Found {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct InScope {
     pub asked: u64,
+    /// Of those: stale or silent.
+    pub stale: u64,
     /// In the scope, and sent no scan yet.
     pub without_scan: u64,
-    /// In the scope, and not heard of for too long.
-    pub stale: u64,
+    /// In the scope but for `fresh`: not heard of within that time, and not asked.
+    pub unheard: u64,
 }
 
 /// An endpoint of an answer.
@@ -104,6 +108,7 @@ pub struct Item {
     pub verdict: &'static str,
     pub received_at: jiff::Timestamp,
     pub seen_at: jiff::Timestamp,
+    pub freshness: Freshness,
 }
 
 /// Items of a page at most, and when nobody says.
@@ -185,12 +190,23 @@ fn answered<L: Look>(
             question: query.shown(),
             endpoints: scope.counts(answer.counts.iter().sum()),
             counts: Verdict::ALL.into_iter().map(|v| (v.name(), answer.counts[v as usize])).collect(),
+            stale: stale_of(shard, answer, among),
             members: wanted.iter().map(|v| v.name()).collect(),
             count: members.len(),
             items,
             next_cursor,
         }
     })
+}
+
+/// How many of each verdict are stale.
+fn stale_of(shard: &Shard, answer: &Answer, among: Option<&RoaringBitmap>) -> std::collections::BTreeMap<&'static str, u64> {
+    if shard.stale().is_empty() {
+        return std::collections::BTreeMap::new();
+    }
+    let given = Verdict::ALL.into_iter().filter(|v| answer.counts[*v as usize] > 0);
+    let of = |v: Verdict| answer.members(shard.fleet.index(), |other| other == v, among).intersection_len(shard.stale());
+    given.map(|v| (v.name(), of(v))).filter(|(_, n)| *n > 0).collect()
 }
 
 /// How a patch stands. Endpoints at which nothing says anything of it are not counted, as with `GET /v1/patches`.
@@ -212,6 +228,9 @@ fn of_patch<L: Look>(look: &L, query: &Query, id: &str, states: &[State], scope:
             });
         }
         of.values().for_each(|state| *counts.entry(state.name()).or_default() += 1);
+        let mut stale: std::collections::BTreeMap<&'static str, u64> = std::collections::BTreeMap::new();
+        let old = of.iter().filter(|(at, _)| shard.stale().contains(**at));
+        old.for_each(|(_, state)| *stale.entry(state.name()).or_default() += 1);
         let members: RoaringBitmap = of.iter().filter(|(_, state)| states.contains(state)).map(|(at, _)| *at).collect();
         let state = |at: EndpointId| of.get(&at.0).map_or("not_applicable", |s| s.name());
         let (items, next_cursor) = page(shard, &members, &cursor, limit, state);
@@ -221,6 +240,7 @@ fn of_patch<L: Look>(look: &L, query: &Query, id: &str, states: &[State], scope:
             question: query.shown(),
             endpoints: scope.counts(asked),
             counts,
+            stale,
             members: states.iter().map(|s| s.name()).collect(),
             count: members.len(),
             items,
@@ -264,6 +284,7 @@ fn page(
             verdict: verdict(at),
             received_at: time(held.received_ms),
             seen_at: time(shard.seen_ms(at)),
+            freshness: shard.freshness(at),
         })
     };
     if members.len() > SORTED {

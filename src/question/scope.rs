@@ -27,22 +27,23 @@ pub(super) struct Resolved {
     /// `None`: all.
     pub(super) endpoints: Option<RoaringBitmap>,
     without_scan: u64,
+    unheard: u64,
     stale: u64,
 }
 
 impl Resolved {
     pub(super) fn counts(&self, asked: u64) -> InScope {
-        InScope { asked, without_scan: self.without_scan, stale: self.stale }
+        InScope { asked, stale: self.stale, without_scan: self.without_scan, unheard: self.unheard }
     }
 }
 
 pub(super) fn resolve<L: Look>(look: &L, scope: &Scope, now_ms: i64) -> Result<Resolved, QuestionError> {
     let platform = scope.platform.as_deref().map(|p| platform(look, p)).transpose()?;
     let mut endpoints = named(look, scope)?;
-    let mut stale = 0;
+    let mut unheard = 0;
     if let Some(fresh) = &scope.fresh {
         let fresh_ms = crate::config::duration(fresh).map_err(QuestionError::Bad)?;
-        (endpoints, stale) = heard_of(look, endpoints, now_ms - fresh_ms);
+        (endpoints, unheard) = heard_of(look, endpoints, now_ms - fresh_ms);
     }
     let without_scan = look.look(|shard| {
         let held = shard.fleet.index().held();
@@ -57,7 +58,13 @@ pub(super) fn resolve<L: Look>(look: &L, scope: &Scope, now_ms: i64) -> Result<R
             None => platform,
         });
     }
-    Ok(Resolved { endpoints, without_scan, stale })
+    let stale = look.look(|shard| {
+        let stale = shard.stale();
+        let in_scope =
+            |held: &RoaringBitmap| endpoints.as_ref().map_or(stale.intersection_len(held), |e| (stale & e).intersection_len(held));
+        if stale.is_empty() { 0 } else { in_scope(&shard.fleet.index().held()) }
+    });
+    Ok(Resolved { endpoints, without_scan, unheard, stale })
 }
 
 /// By group and labels.
@@ -132,7 +139,7 @@ fn ids(shard: &Shard, pattern: &str, prefix: &str, after: Option<&str>, into: &m
 /// Those heard of since then, and how many were not.
 fn heard_of<L: Look>(look: &L, endpoints: Option<RoaringBitmap>, since_ms: i64) -> (Option<RoaringBitmap>, u64) {
     let mut heard = RoaringBitmap::new();
-    let (mut from, mut stale) = (0u32, 0u64);
+    let (mut from, mut unheard) = (0u32, 0u64);
     loop {
         let end = look.look(|shard| {
             let to = shard.fleet.places().min(from.saturating_add(u32::try_from(LOOKED_AT).unwrap_or(u32::MAX)));
@@ -143,14 +150,14 @@ fn heard_of<L: Look>(look: &L, endpoints: Option<RoaringBitmap>, since_ms: i64) 
                 if shard.seen_ms(EndpointId(at)) >= since_ms {
                     heard.insert(at);
                 } else {
-                    stale += 1;
+                    unheard += 1;
                 }
             }
             from = to;
             shard.fleet.places()
         });
         if from >= end {
-            return (Some(heard), stale);
+            return (Some(heard), unheard);
         }
     }
 }

@@ -35,6 +35,9 @@ pub enum DecodeError {
     Table { at: usize, name: String },
     #[error("table `{table}`, row {row}, at byte {at}: {why}")]
     Row { table: &'static str, row: usize, at: usize, why: String },
+    /// More than the caller takes.
+    #[error("the scan brings more than {0} rows that the fleet has never shown")]
+    TooManyNew(usize),
     #[error("{what} is over the limit of {limit} (limits.{name})")]
     Limit { what: String, limit: usize, name: &'static str },
 }
@@ -102,7 +105,12 @@ pub struct DecodedTable {
 
 /// Reads an upload.
 pub fn decode(bytes: &[u8], limits: &Limits, known: &mut dyn Known) -> Result<Decoded, DecodeError> {
-    let mut reader = Reader { bytes, at: 0, limits, known, out: Decoded::default(), collected: 0 };
+    decode_within(bytes, limits, limits.rows, known)
+}
+
+/// The same, and not further than to one row more than `most_new` that are not known.
+pub fn decode_within(bytes: &[u8], limits: &Limits, most_new: usize, known: &mut dyn Known) -> Result<Decoded, DecodeError> {
+    let mut reader = Reader { bytes, at: 0, limits, most_new, known, out: Decoded::default(), collected: 0 };
     // Only strings and rows that are new are checked to be UTF-8: all else is ASCII, or equal to rows that were checked. A document that
     // cannot be read is looked at as a whole, so that this comes first of what may be wrong with it.
     match reader.document() {
@@ -189,6 +197,7 @@ struct Reader<'d, 'l, 'k> {
     bytes: &'d [u8],
     at: usize,
     limits: &'l Limits,
+    most_new: usize,
     known: &'k mut dyn Known,
     out: Decoded,
     /// One bit a table.
@@ -333,6 +342,9 @@ impl Reader<'_, '_, '_> {
         self.at += len;
         if let Some(id) = self.known.find(table, raw) {
             return Ok(id);
+        }
+        if self.out.new.len() >= self.most_new {
+            return Err(DecodeError::TooManyNew(self.most_new));
         }
         let text = self.utf8(from..from + len)?;
         let row = Row::parse(table, text, self.limits).map_err(|e| DecodeError::Row {

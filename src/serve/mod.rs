@@ -151,6 +151,7 @@ fn load(config: &Config, metrics: Arc<Metrics>, wake: Arc<Notify>) -> Result<Loa
     let old = |digest: &str| if present.digest() == digest { Some(present.clone()) } else { packs::stored(&config.data, digest) };
     let mut shard = Shard::load(&mut store, config.limits.clone(), &new_store_id()?, old, Arc::new(empty))?;
     let swap = shard.resume(&pack, config.policy());
+    shard.begin(config.freshness, clock::now_ms());
     let reader: Arc<dyn Reader> = store.reader().into();
     let (ingest, writer) = pipeline(shard, Box::new(store), metrics, wake);
     Ok(Loaded { ingest, writer, reader, access, pack, swap, sinks })
@@ -255,7 +256,7 @@ async fn tick(ingest: Arc<Ingest>) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         interval.tick().await;
-        if let Err(IngestError::Poisoned | IngestError::Stopping) = ingest.submit(Input::Tick).await {
+        if let Err(IngestError::Poisoned | IngestError::Stopping) = ingest.tick().await {
             return;
         }
     }
@@ -267,6 +268,12 @@ impl Running {
         drop(self.stop_dispatching);
         self.ticking.abort();
         self.feeding.abort();
+        if ended.is_none()
+            && let Some(core) = app.loaded()
+        {
+            // What it cannot write is what a crash would have forgotten.
+            drop(tokio::time::timeout(listen::DRAIN, core.ingest.submit(Input::Stop)).await);
+        }
         // How they ended is of no interest.
         drop(self.dispatching.await);
         drop(self.ticking.await);

@@ -4,7 +4,9 @@
 //! changes nothing. One writer calls it; everybody else reads. What it gives is durable only when the caller has committed the batch,
 //! and only then may a reply leave the process (INVARIANT: ack means durable).
 
+mod bounds;
 mod episodes;
+mod freshness;
 mod history;
 mod judge;
 mod load;
@@ -16,6 +18,7 @@ mod tasks;
 mod trends;
 mod upload;
 
+pub use freshness::{Freshness, FreshnessCounts, ROUND_MS};
 pub use load::LoadError;
 pub use outbox::{Attempt, Pending};
 pub use patches::{Alert, AlertCause, FeedNews, PatchStand, PatchTotals, Posture};
@@ -92,8 +95,17 @@ pub enum Input {
         id: String,
         by: String,
     },
+    /// An endpoint was refused for what it sends: by which limit, and for how many seconds.
+    Limited {
+        endpoint: String,
+        name: &'static str,
+        limit: u64,
+        after_s: u32,
+    },
     /// Time passes: what was held back is told, what is old is dropped.
     Tick,
+    /// The server stops: what is known only in memory is written.
+    Stop,
 }
 
 impl Input {
@@ -132,10 +144,12 @@ pub enum Refusal {
     WrongEndpoint { said: String, sent: String },
     #[error("the scan changes `{base}`, but this endpoint's last scan here is {}", have.as_ref().map_or("none".to_owned(), |d| format!("`{d}`")))]
     BaseMismatch { base: String, have: Option<Digest> },
-    #[error("the fleet holds as many distinct rows as it may (limits.fleet_rows = {0})")]
-    FleetFull(usize),
-    #[error("the scan brings {brings} rows that the fleet has never shown, more than one upload may (limits.new_rows = {limit})")]
-    TooManyNewRows { brings: usize, limit: usize },
+    #[error(
+        "the fleet holds as much as it may of what differs from endpoint to endpoint (limits.{name} = {limit}); the last of it is for scans that bring few rows"
+    )]
+    FleetFull { name: &'static str, limit: usize },
+    #[error("the endpoint would have more that nobody else has than one may (limits.{name} = {limit})")]
+    TooManyOwn { name: &'static str, limit: usize },
     #[error("endpoint `{0}` is enrolled already, and `enroll.again` is \"refuse\"; an administrator can remove it first")]
     AlreadyEnrolled(String),
     #[error("as many endpoints are enrolled as may be (limits.endpoints = {0})")]
@@ -202,6 +216,10 @@ pub struct Shard {
     /// Answers of endpoint-level programs by what they read. Forgotten when ids or programs change their meaning.
     joins: HashMap<(TableStates, i64, Vec<RowId>), Arc<Joined>>,
     live: Vec<Live>,
+    hearing: freshness::Hearing,
+    /// An upload was refused because there are too many rows: those that nobody has are freed soon.
+    short_of_rows: bool,
+    swept_ms: i64,
     pub totals: Totals,
     history: Book,
     /// Patch states before the next batch cannot be told.
@@ -314,6 +332,14 @@ impl Shard {
                 Input::KeepList(list) => self.keep_list(list, now_ms, &mut out),
                 Input::Exempt(exemption) => self.exempt(exemption, now_ms, &mut out),
                 Input::EndExemption { id, by } => self.end_exemption(&id, &by, now_ms, &mut out),
+                Input::Limited { endpoint, name, limit, after_s } => {
+                    self.name_limited(&endpoint, name, limit, after_s, now_ms, &mut out);
+                    Ok(Reply::Done)
+                }
+                Input::Stop => {
+                    self.write_all_seen(now_ms, &mut out);
+                    Ok(Reply::Done)
+                }
                 Input::Tick => {
                     self.tick(now_ms, &mut out);
                     Ok(Reply::Done)
@@ -369,7 +395,7 @@ impl Shard {
                 at
             }
         };
-        self.live_mut(at).seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
+        self.heard(at, &id, now_ms, out);
         self.store_endpoint(at, out);
         let hostname = self.fleet.get(at).map(|e| e.hostname.clone());
         self.event("endpoint.enrolled", Some(&id), json!({"hostname": hostname, "again": again}), now_ms, true, out);
@@ -378,6 +404,13 @@ impl Shard {
 
     fn remove(&mut self, id: &str, now_ms: i64, out: &mut Applied) -> Result<Reply, Refusal> {
         let at = self.fleet.find(id).ok_or_else(|| Refusal::UnknownEndpoint(id.to_owned()))?;
+        self.erase(at, id, now_ms, out);
+        self.event("endpoint.removed", Some(id), json!({}), now_ms, true, out);
+        Ok(Reply::Removed)
+    }
+
+    /// Takes an endpoint out, and ends what is open at it.
+    fn erase(&mut self, at: EndpointId, id: &str, now_ms: i64, out: &mut Applied) {
         let rules: Vec<Box<str>> = self.episodes_of(at).filter(|(_, k)| k.episode.open).map(|(r, _)| r.into()).collect();
         for rule in rules {
             self.close_episode(at, id, &rule, Cause::EndpointRemoved, now_ms, out);
@@ -402,9 +435,8 @@ impl Shard {
         }
         // Its number is given to another one.
         *self.live_mut(at) = Live::default();
+        self.hearing.forget(at);
         self.turn_all(at, stood, AlertCause::EndpointRemoved, now_ms, out);
-        self.event("endpoint.removed", Some(id), json!({}), now_ms, true, out);
-        Ok(Reply::Removed)
     }
 
     /// Time passes.
@@ -427,7 +459,8 @@ impl Shard {
         self.forget_episodes(now_ms, out);
         let history_ms = self.policy.policy.history_ms;
         self.history.expire(history_ms, now_ms, &mut out.batch);
-        self.sweep(out);
+        self.age(now_ms, out);
+        self.sweep(now_ms, out);
     }
 
     /// Episodes that can no longer be opened again leave memory; what they were is in the events.
@@ -447,21 +480,6 @@ impl Shard {
         }
     }
 
-    /// Frees rows that no endpoint shows any more, when they are many.
-    fn sweep(&mut self, out: &mut Applied) {
-        for id in self.fleet.sharing.sweep() {
-            out.batch.delete(Space::Shared, id.to_be_bytes());
-        }
-        let rows = &mut self.fleet.rows;
-        let garbage = rows.unreferenced() + rows.aliases();
-        if garbage > 4096 && garbage > rows.len() / 4 {
-            self.joins.clear();
-            for id in self.fleet.sweep() {
-                out.batch.delete(Space::Rows, id.to_be_bytes());
-            }
-        }
-    }
-
     /// Drops the segments of events that are older than they are kept. Numbers go on counting where they were.
     pub fn expire(&self, segments: &[u32], now_ms: i64, batch: &mut Batch) {
         let oldest = segment(now_ms - self.policy.policy.retention_ms);
@@ -477,13 +495,6 @@ impl Shard {
             self.live.resize_with(index + 1, Live::default);
         }
         &mut self.live[index]
-    }
-
-    /// When an endpoint was last heard of, in milliseconds since 1970.
-    pub fn seen_ms(&self, at: EndpointId) -> i64 {
-        let live = self.live.get(at.0 as usize).map_or(0, |l| l.seen_ms.load(std::sync::atomic::Ordering::Relaxed));
-        let stored = self.fleet.get(at).map_or(0, |e| e.held.as_ref().map_or(e.enrolled_ms, |h| h.received_ms));
-        live.max(stored)
     }
 
     /// The labels that endpoints with the same ones have in common.

@@ -58,6 +58,8 @@ pub struct Prepared {
     pub catalog: String,
     /// Hash of the body as sent.
     pub body: BodyHash,
+    /// Bytes of the document.
+    pub length: usize,
 }
 
 /// A row that the fleet had not shown when it was decoded.
@@ -69,7 +71,7 @@ pub struct PreparedRow {
 }
 
 impl Prepared {
-    fn sends(&self, table: TableId) -> bool {
+    pub(super) fn sends(&self, table: TableId) -> bool {
         self.tables.iter().any(|t| t.table == table)
     }
 }
@@ -109,7 +111,8 @@ impl Shard {
     pub fn recognise(&self, endpoint: EndpointId, body: &BodyHash, durable: u64, now_ms: i64) -> Option<Uploaded> {
         let live = self.live.get(endpoint.0 as usize)?;
         let held = self.fleet.get(endpoint)?.held.as_ref()?;
-        if !live.knows(body, held.sequence, durable) || self.awaits_scan(endpoint) {
+        // Who was not heard of for long is told to be back by the writer.
+        if !live.knows(body, held.sequence, durable) || self.awaits_scan(endpoint) || self.stale().contains(endpoint.0) {
             return None;
         }
         live.seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
@@ -134,9 +137,12 @@ impl Shard {
         let at = self.fleet.find(id).ok_or_else(|| Refusal::UnknownEndpoint(id.to_owned()))?;
         let before = self.fleet.get(at).and_then(|e| e.held.clone());
         self.accept(id, &prepared, before.as_ref())?;
+        self.within_bounds(&prepared, before.as_ref()).inspect_err(|refusal| {
+            self.short_of_rows |= matches!(refusal, Refusal::FleetFull { .. });
+        })?;
         let body = prepared.body;
         let facts = self.intern(prepared, before.as_ref(), out);
-        self.live_mut(at).seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
+        self.heard(at, id, now_ms, out);
         let batch = self.applied;
         if let Some(held) = before.as_ref().filter(|h| h.digest == facts.digest && facts.added.is_empty() && facts.removed.is_empty()) {
             if self.awaits_scan(at) {
@@ -176,13 +182,6 @@ impl Shard {
             if have.is_none() || Digest::parse(base) != have {
                 return Err(Refusal::BaseMismatch { base: base.clone(), have });
             }
-        }
-        let brings = prepared.new.len();
-        if brings > self.limits.new_rows {
-            return Err(Refusal::TooManyNewRows { brings, limit: self.limits.new_rows });
-        }
-        if self.fleet.rows.len() + brings > self.limits.fleet_rows {
-            return Err(Refusal::FleetFull(self.limits.fleet_rows));
         }
         Ok(())
     }

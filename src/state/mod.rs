@@ -42,6 +42,8 @@ pub enum Space {
     Names,
     /// Step, group, 0, time -> what a group came to then.
     Trends,
+    /// Number of 4096 endpoints -> when each was last heard of.
+    Seen,
     /// Event number -> event, in segments of a week that retention drops whole.
     Events(u32),
     /// Lane, time -> what turned, in segments of a week that retention drops whole.
@@ -60,7 +62,7 @@ impl Space {
         }
     }
 
-    pub const FIXED: [Space; 14] = [
+    pub const FIXED: [Space; 15] = [
         Space::Meta,
         Space::Rows,
         Space::Images,
@@ -75,6 +77,7 @@ impl Space {
         Space::Alerts,
         Space::Names,
         Space::Trends,
+        Space::Seen,
     ];
 
     pub fn name(self) -> String {
@@ -93,6 +96,7 @@ impl Space {
             Space::Alerts => "alerts".to_owned(),
             Space::Names => "names".to_owned(),
             Space::Trends => "trends".to_owned(),
+            Space::Seen => "seen".to_owned(),
             Space::Events(segment) => format!("events-{segment}"),
             Space::History(segment) => format!("history-{segment}"),
         }

@@ -61,7 +61,7 @@ async fn a_built_fleet_is_served_and_sends_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_busy_server_refuses_comes_again_or_is_said_to_be_lost() {
-    let home = Home::new("[limits]\nuploads_in_flight = 1\n");
+    let home = Home::new("[limits]\nuploads_in_flight = 1\nuploads_waiting = 1\nuploads_reading = 2\n");
     let server = home.start().await;
     std::fs::write(home.path("secret"), &server.secret).unwrap();
     let arguments =

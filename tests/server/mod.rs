@@ -5,6 +5,7 @@
 mod drift;
 mod fleet;
 pub(crate) mod harness;
+mod hostile;
 mod life;
 mod patches;
 mod questions;

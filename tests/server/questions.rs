@@ -46,13 +46,16 @@ async fn questions_are_counted_and_paged() {
         json!({"pass": 2, "fail": 5, "error": 0, "unknown": 0, "notapplicable": 0, "notchecked": 0, "notselected": 0,
         "informational": 0, "fixed": 0})
     );
-    assert_eq!(found["endpoints"], json!({"asked": 7, "without_scan": 1, "stale": 0}));
+    assert_eq!(found["endpoints"], json!({"asked": 7, "without_scan": 1, "stale": 0, "unheard": 0}));
     // Of the column that the first question made.
     assert_eq!(ask(&server, telnetd).await, found);
 
     let bounds = |below: &str| json!({"package": {"name": "openssl", "scheme": "dpkg", "below": below}, "group": "db"});
     let found = ask(&server, bounds("1.0-2")).await;
-    assert_eq!((ids(&found), &found["endpoints"]), (vec!["db-0", "db-1"], &json!({"asked": 2, "without_scan": 0, "stale": 0})));
+    assert_eq!(
+        (ids(&found), &found["endpoints"]),
+        (vec!["db-0", "db-1"], &json!({"asked": 2, "without_scan": 0, "stale": 0, "unheard": 0}))
+    );
     assert_eq!(ask(&server, bounds("1.0-1")).await["count"], 0);
 
     let rule = json!({"rule": "no-forwarding", "limit": 2, "labels": {"env": "test"}, "platform": "debian:12", "fresh": "1h"});

@@ -203,13 +203,16 @@ async fn addresses_methods_and_parameters() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn uploads_beyond_those_in_flight_are_told_to_come_again() {
-    let (_home, server, key) = enrolled("[limits]\nuploads_in_flight = 1\n").await;
+    let (_home, server, key) = enrolled("[limits]\nuploads_reading = 1\n").await;
+    let other = server.enroll("web-2").await;
     let head = format!("PUT /v1/endpoints/web-1/scan HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-length: 100\r\n\r\n");
     let mut slow = tokio::net::TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
     tokio::io::AsyncWriteExt::write_all(&mut slow, head.as_bytes()).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     let got = server.put("web-1", &key, "", scan("1", &[])).await;
-    assert_eq!((got.status, got.problem()), (503, "busy"));
+    assert_eq!((got.status, got.problem(), got.body["name"].as_str()), (429, "endpoint-limited", Some("endpoint_in_flight")));
+    let got = server.put("web-2", &other, "", scan("1", &[])).await;
+    assert_eq!((got.status, got.problem(), got.body["name"].as_str()), (503, "busy", Some("uploads_reading")));
     let wait: u8 = got.headers[RETRY_AFTER].to_str().unwrap().parse().unwrap();
     assert!((1..=5).contains(&wait));
     drop(slow);

@@ -222,17 +222,24 @@ fn print(found: &Value, out: &mut Out) -> anyhow::Result<()> {
     let members = found.get("members").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     let members: Vec<&str> = members.collect();
     writeln!(out, "{} of {} endpoints: {}", number(found.get("count")), scope("asked"), members.join(", "))?;
+    if scope("stale") > 0 {
+        let stale = found.get("stale").and_then(Value::as_object).into_iter().flatten();
+        let stale: Vec<String> = stale.map(|(name, n)| format!("{name} {n}")).collect();
+        writeln!(out, "{} of those asked are stale: {}", scope("stale"), stale.join(", "))?;
+    }
     writeln!(out, "{}", if counts.is_empty() { "nothing was asked".to_owned() } else { counts.join(", ") })?;
-    for (name, what) in [("without_scan", "have sent no scan yet"), ("stale", "were not heard of and not asked")] {
+    for (name, what) in [("without_scan", "have sent no scan yet"), ("unheard", "were not heard of and not asked")] {
         if scope(name) > 0 {
             writeln!(out, "{} more {what}", scope(name))?;
         }
     }
-    let mut table = output::table(&["endpoint", "hostname", "verdict", "last scan", "seen"]);
+    let mut table = output::table(&["endpoint", "hostname", "verdict", "last scan", "seen", ""]);
     let items = found.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let text = |item: &Value, name: &str| plain(item.get(name).and_then(Value::as_str).unwrap_or_default()).into_owned();
     for item in items {
-        table.add_row(["id", "hostname", "verdict", "received_at", "seen_at"].map(|name| text(item, name)));
+        let freshness = text(item, "freshness");
+        let row = ["id", "hostname", "verdict", "received_at", "seen_at"].map(|name| text(item, name));
+        table.add_row(row.into_iter().chain([if freshness == "fresh" { String::new() } else { freshness }]));
     }
     if !items.is_empty() {
         writeln!(out)?;

@@ -165,6 +165,8 @@ pub(super) fn patch(document: &Value, out: &mut Out) -> anyhow::Result<()> {
         }
         let counts = item.get("counts").and_then(Value::as_object).into_iter().flatten();
         line(out, "endpoints", &counts.map(|(state, n)| format!("{n} {state}")).collect::<Vec<_>>().join(", "))?;
+        let stale = item.get("stale").and_then(Value::as_object).into_iter().flatten();
+        line(out, "of them stale", &stale.map(|(state, n)| format!("{n} {state}")).collect::<Vec<_>>().join(", "))?;
         for evidence in items(item, "evidence") {
             line(
                 out,

@@ -19,7 +19,7 @@ use crate::judge::Verdict;
 use crate::scan::native;
 use crate::scan::table::TableId;
 use crate::scan::{Scan, TableData};
-use crate::shard::{Input, Refusal, Shard};
+use crate::shard::{Freshness, Input, Refusal, Shard};
 
 /// An endpoint in a list.
 #[derive(Serialize)]
@@ -29,6 +29,7 @@ pub struct Shown {
     labels: BTreeMap<String, String>,
     enrolled_at: jiff::Timestamp,
     seen_at: jiff::Timestamp,
+    freshness: Freshness,
     scan: Option<Value>,
     verdicts: Option<BTreeMap<&'static str, u32>>,
     patches: Option<Value>,
@@ -43,6 +44,7 @@ pub fn shown(shard: &Shard, at: EndpointId, endpoint: &Endpoint) -> Shown {
         labels: BTreeMap::clone(&endpoint.labels),
         enrolled_at: time(endpoint.enrolled_ms),
         seen_at: time(shard.seen_ms(at)),
+        freshness: shard.freshness(at),
         scan: endpoint.held.as_ref().map(scan_of),
         verdicts: endpoint.held.as_ref().map(|h| summary(shard, h)),
         patches: endpoint.held.as_ref().map(|_| posture(&shard.posture(at))),
@@ -75,7 +77,7 @@ pub fn verdicts_asked(query: &query::Query) -> Result<Vec<Verdict>, Problem> {
 
 /// `GET /v1/endpoints`
 pub async fn list(call: Call) -> Answer {
-    let query = call.query(&["limit", "cursor", "label"])?;
+    let query = call.query(&["limit", "cursor", "label", "freshness"])?;
     let (limit, cursor) = (query.limit()?, query.cursor()?);
     let mut labels = Vec::new();
     for label in query.all("label") {
@@ -83,22 +85,25 @@ pub async fn list(call: Call) -> Answer {
             label.split_once('=').ok_or_else(|| Problem::new(Kind::BadRequest, format!("`label` is `name=value`, not `{label}`")))?;
         labels.push((pair.0.to_owned(), pair.1.to_owned()));
     }
-    let (items, next) = call
-        .fleet(move |shard| {
-            let (mut items, mut last) = (Vec::new(), None);
-            for (looked_at, (at, endpoint)) in shard.fleet.after(&cursor).enumerate() {
-                if items.len() == limit || looked_at == SCAN_MAX {
-                    return (items, last.map(query::cursor));
-                }
-                last = Some(&*endpoint.id);
-                if labels.iter().all(|(k, v)| endpoint.labels.get(k) == Some(v)) {
-                    items.push(shown(shard, at, endpoint));
-                }
-            }
-            (items, None)
-        })
-        .await?;
-    ok(&json!({"items": items, "next_cursor": next}))
+    let wanted = query.list("freshness", &Freshness::ALL.map(Freshness::name), Freshness::by_name)?;
+    let (counts, (items, next)) =
+        call.fleet(move |shard| (shard.freshness_counts(), page(shard, &wanted, &labels, limit, &cursor))).await?;
+    ok(&json!({"items": items, "counts": counts, "next_cursor": next}))
+}
+
+fn page(shard: &Shard, wanted: &[Freshness], labels: &[(String, String)], limit: usize, cursor: &str) -> (Vec<Shown>, Option<String>) {
+    let (mut items, mut last) = (Vec::new(), None);
+    for (looked_at, (at, endpoint)) in shard.fleet.after(cursor).enumerate() {
+        if items.len() == limit || looked_at == SCAN_MAX {
+            return (items, last.map(query::cursor));
+        }
+        last = Some(&*endpoint.id);
+        let is_wanted = wanted.is_empty() || wanted.contains(&shard.freshness(at));
+        if is_wanted && labels.iter().all(|(k, v)| endpoint.labels.get(k) == Some(v)) {
+            items.push(shown(shard, at, endpoint));
+        }
+    }
+    (items, None)
 }
 
 /// `GET /v1/endpoints/{id}`

@@ -58,6 +58,9 @@ pub(super) struct Tallied {
     pub(super) tallies: BTreeMap<PatchId, Tally>,
 }
 
+/// Endpoints of a patch by state.
+type ByState = BTreeMap<State, u32>;
+
 /// What of the fleet a filter asks about.
 #[derive(Clone, Default)]
 struct Wanted {
@@ -151,6 +154,11 @@ fn counts(counted: &BTreeMap<State, u32>) -> BTreeMap<&'static str, u32> {
     Tally { states: counted.clone(), ..Tally::default() }.shown()
 }
 
+/// The same without the states that none is in.
+fn named(counted: &BTreeMap<State, u32>) -> BTreeMap<&'static str, u32> {
+    counted.iter().filter(|(_, n)| **n > 0).map(|(state, n)| (state.name(), *n)).collect()
+}
+
 /// `GET /v1/patches`
 pub async fn list(call: Call) -> Answer {
     let query = call.query(&["filter", "limit", "cursor"])?;
@@ -162,9 +170,11 @@ pub async fn list(call: Call) -> Answer {
     found.next_cursor = found.next_cursor.map(|c| query::cursor(&c));
     let patches = found.patches.clone();
     // Of the whole fleet, whatever part of it the filter is about.
-    let counted = call.fleet(move |shard| Arc::ptr_eq(&catalog, &shard.catalog).then(|| shard.patch_counts_of(&patches))).await?;
-    for (item, counted) in found.items.iter_mut().zip(counted.into_iter().flatten()) {
-        item.counts = Some(counts(&counted));
+    let both = move |shard: &Shard| (shard.patch_counts_of(&patches), shard.stale_patch_counts_of(&patches));
+    let counted = call.fleet(move |shard| Arc::ptr_eq(&catalog, &shard.catalog).then(|| both(shard))).await?;
+    let (all, stale) = counted.unwrap_or_default();
+    for (item, (all, stale)) in found.items.iter_mut().zip(all.into_iter().zip(stale)) {
+        (item.counts, item.stale) = (Some(counts(&all)), Some(named(&stale)));
     }
     ok(&found)
 }
@@ -176,14 +186,15 @@ pub async fn one(call: Call) -> Answer {
     let (catalog, found) = call
         .fleet(move |shard| {
             let found = found(&shard.catalog, &id, feed.as_deref())?;
-            let counted = shard.patch_counts_of(&found);
-            Ok::<_, Problem>((shard.catalog.clone(), found.into_iter().zip(counted).collect::<Vec<_>>()))
+            let counted = shard.patch_counts_of(&found).into_iter().zip(shard.stale_patch_counts_of(&found));
+            Ok::<_, Problem>((shard.catalog.clone(), found.iter().copied().zip(counted).collect::<Vec<_>>()))
         })
         .await??;
     let folder = call.core()?.feeds.folder();
     let views = compute(move || {
-        let view = |(patch, counted): &(PatchId, BTreeMap<State, u32>)| {
+        let view = |(patch, (counted, stale)): &(PatchId, (ByState, ByState))| {
             let mut view = report::patch(&catalog, *patch, Some(counts(counted)))?;
+            view.stale = Some(named(stale));
             // A feed that was taken away since has none.
             let evidence = folder.evidence(&view.brief.name.feed, &view.brief.name.id).unwrap_or_default();
             view.evidence = evidence.iter().filter_map(|e| serde_json::to_value(e).ok()).collect();
@@ -239,12 +250,15 @@ fn of_patch(shard: &Shard, patch: PatchId, wanted: &[State], limit: usize, curso
         last = Some(endpoint.id.to_string());
         if wanted.contains(&state) {
             let received_at = endpoint.held.as_ref().map(|h| time(h.received_ms));
-            items.push(json!({"id": endpoint.id, "hostname": endpoint.hostname, "state": state, "received_at": received_at}));
+            items.push(json!({"id": endpoint.id, "hostname": endpoint.hostname, "state": state,
+                "freshness": shard.freshness(at), "received_at": received_at}));
         }
     }
     let (id, feed) = shard.catalog.id(patch).unwrap_or_default();
+    let stale = shard.stale_patch_counts_of(&[patch]).into_iter().flatten();
+    let stale: u32 = stale.filter(|(s, _)| wanted.contains(s)).map(|(_, n)| n).sum();
     let count: u32 = shard.patch_counts(patch).into_iter().filter(|(s, _)| wanted.contains(s)).map(|(_, n)| n).sum();
-    json!({"id": id, "feed": feed, "items": items, "count": count, "next_cursor": next})
+    json!({"id": id, "feed": feed, "items": items, "count": count, "stale": stale, "next_cursor": next})
 }
 
 /// How an endpoint stands, in its view.

@@ -9,6 +9,7 @@ use super::super::query::{self, SCAN_MAX};
 use super::super::{Answer, Call, ok};
 use super::endpoints::verdicts_asked;
 use super::time;
+use crate::fleet::classes::ClassId;
 use crate::judge::Verdict;
 use crate::pack::RuleId;
 use crate::shard::Shard;
@@ -18,11 +19,20 @@ fn counts(shard: &Shard, rule: RuleId) -> BTreeMap<&'static str, u32> {
     Verdict::ALL.into_iter().map(|v| (v.name(), shard.fleet.classes.endpoints(rule, v))).collect()
 }
 
-fn brief(shard: &Shard, rule: RuleId) -> Value {
+/// Those of the counts that are of endpoints which are stale or silent.
+fn stale(shard: &Shard, classes: &BTreeMap<ClassId, u32>, rule: RuleId) -> BTreeMap<&'static str, u32> {
+    let mut counts = BTreeMap::new();
+    for (class, endpoints) in classes {
+        *counts.entry(shard.fleet.classes.verdict(*class, rule).name()).or_default() += endpoints;
+    }
+    counts
+}
+
+fn brief(shard: &Shard, classes: &BTreeMap<ClassId, u32>, rule: RuleId) -> Value {
     let meta = shard.pack.meta(rule);
     json!({
         "id": meta.id, "pack": meta.pack, "title": meta.title, "severity": meta.severity, "controls": meta.controls,
-        "verdicts": counts(shard, rule),
+        "verdicts": counts(shard, rule), "stale": stale(shard, classes, rule),
     })
 }
 
@@ -42,7 +52,8 @@ pub async fn list(call: Call) -> Answer {
             let more = page.len() > limit;
             page.truncate(limit);
             let next = page.last().filter(|_| more).map(|r| query::cursor(shard.pack.rule_id(*r)));
-            (page.into_iter().map(|r| brief(shard, r)).collect::<Vec<_>>(), next)
+            let classes = shard.stale_classes();
+            (page.into_iter().map(|r| brief(shard, &classes, r)).collect::<Vec<_>>(), next)
         })
         .await?;
     ok(&json!({"items": items, "next_cursor": next}))
@@ -58,7 +69,7 @@ pub async fn one(call: Call) -> Answer {
             let meta = shard.pack.meta(rule);
             let platforms: Vec<String> =
                 meta.platforms.iter().map(|p| p.version.as_ref().map_or_else(|| p.id.clone(), |v| format!("{}:{v}", p.id))).collect();
-            let mut answer = brief(shard, rule);
+            let mut answer = brief(shard, &shard.stale_classes(), rule);
             let more = json!({
                 "platforms": platforms, "rationale": meta.rationale, "remediation": meta.remediation, "fix": meta.fix, "when": meta.when,
                 "check": meta.check, "missing": meta.missing, "asks": meta.asks, "scap": meta.scap, "requirement": shard.pack.rule(rule).requirement,
@@ -80,13 +91,15 @@ pub async fn endpoints(call: Call) -> Answer {
         wanted.push(Verdict::Fail);
     }
     let id = call.param(0).to_owned();
-    let (items, count, next) = call
+    let (items, count, stale, next) = call
         .fleet(move |shard| {
             let rule = known(shard, &id)?;
             let distinct: std::collections::BTreeSet<Verdict> = wanted.iter().copied().collect();
             let count: u32 = distinct.iter().map(|v| shard.fleet.classes.endpoints(rule, *v)).sum();
             let (mut items, mut last, mut next) = (Vec::new(), None, None);
-            for (looked_at, (_, endpoint)) in shard.fleet.after(&cursor).enumerate() {
+            let stale = stale(shard, &shard.stale_classes(), rule);
+            let stale: u32 = distinct.iter().filter_map(|v| stale.get(v.name())).sum();
+            for (looked_at, (at, endpoint)) in shard.fleet.after(&cursor).enumerate() {
                 if items.len() == limit || looked_at == SCAN_MAX {
                     next = last.map(query::cursor);
                     break;
@@ -96,13 +109,13 @@ pub async fn endpoints(call: Call) -> Answer {
                 let verdict = shard.fleet.classes.verdict(held.class, rule);
                 if distinct.contains(&verdict) {
                     items.push(json!({"id": endpoint.id, "hostname": endpoint.hostname, "verdict": verdict,
-                        "received_at": time(held.received_ms)}));
+                        "freshness": shard.freshness(at), "received_at": time(held.received_ms)}));
                 }
             }
-            Ok::<_, Problem>((items, count, next))
+            Ok::<_, Problem>((items, count, stale, next))
         })
         .await??;
-    ok(&json!({"items": items, "count": count, "next_cursor": next}))
+    ok(&json!({"items": items, "count": count, "stale": stale, "next_cursor": next}))
 }
 
 /// `GET /v1/packs`

@@ -14,7 +14,7 @@ use crate::judge::Verdict;
 use crate::metrics::Metrics;
 use crate::rule::Severity;
 use crate::serve;
-use crate::shard::{PatchTotals, Shard};
+use crate::shard::{Freshness, PatchTotals, Shard};
 
 /// The description of the API. A test holds it against the table of routes.
 pub const OPENAPI: &str = include_str!("../openapi.json");
@@ -27,7 +27,7 @@ pub async fn status(call: Call) -> Answer {
         .fleet(|shard| {
             let open = shard.tasks().filter(|(_, t)| t.state.is_open()).count();
             json!({
-                "endpoints": shard.fleet.len(), "with_scan": shard.fleet.classes.held(), "rows": shard.rows().len(),
+                "endpoints": shard.fleet.len(), "freshness": shard.freshness_counts(), "with_scan": shard.fleet.classes.held(), "rows": shard.rows().len(),
                 "images": shard.fleet.images.len(), "verdict_classes": shard.fleet.classes.len(), "pack": shard.pack.digest(),
                 "rules": shard.pack.rules().filter(|r| !shard.pack.rule(*r).requirement).count(), "open_tasks": open,
                 "outbox": shard.outbox.len(), "last_event": shard.last_seq(), "store": shard.store_id(),
@@ -36,9 +36,12 @@ pub async fn status(call: Call) -> Answer {
         .await?;
     let reload = app.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let config = app.config.load();
+    let standing = call.core()?.ingest.admission.standing(clock::now_ms());
     ok(&json!({
         "version": env!("CARGO_PKG_VERSION"), "started_at": app.started, "ready": app.phase() == Phase::Ready,
         "uptime_seconds": (clock::now().as_millisecond() - app.started.as_millisecond()) / 1000, "fleet": fleet,
+        "uploads": {"reading": standing.reading, "waiting": standing.waiting, "working": standing.working,
+            "oldest_wait_seconds": standing.lag_ms / 1000, "endpoints_limited": standing.limited},
         "config": {"file": config.path, "data": config.data, "listen": config.listen, "read_at": reload.at,
             "taken": reload.problems.is_empty(), "problems": reload.problems},
     }))
@@ -76,9 +79,21 @@ pub async fn ready(call: Call) -> Answer {
 pub async fn metrics(call: Call) -> Answer {
     if call.core().is_ok() {
         let metrics = call.app.metrics.clone();
+        uploads(&call, &metrics)?;
         call.fleet(move |shard| measure(shard, &metrics, clock::now_ms())).await?;
     }
     Ok(bytes(call.app.metrics.encode(), "text/plain; version=0.0.4; charset=utf-8"))
+}
+
+/// What is in flight now.
+fn uploads(call: &Call, metrics: &Metrics) -> Result<(), Problem> {
+    let standing = call.core()?.ingest.admission.standing(clock::now_ms());
+    for (stage, n) in [("reading", standing.reading), ("waiting", standing.waiting), ("working", standing.working)] {
+        metrics.uploads_in_flight.with_label_values(&[stage]).set(gauge(n));
+    }
+    metrics.uploads_lag.set(std::time::Duration::from_millis(standing.lag_ms).as_secs_f64());
+    metrics.limited.set(gauge(standing.limited));
+    Ok(())
 }
 
 fn gauge(n: usize) -> i64 {
@@ -89,8 +104,10 @@ fn gauge(n: usize) -> i64 {
 fn measure(shard: &Shard, metrics: &Metrics, now_ms: i64) {
     let held = shard.fleet.classes.held();
     metrics.endpoints.with_label_values(&["held"]).set(gauge(held));
-    metrics.endpoints.with_label_values(&["silent"]).set(gauge(shard.fleet.len().saturating_sub(held)));
+    metrics.endpoints.with_label_values(&["no_scan"]).set(gauge(shard.fleet.len().saturating_sub(held)));
     metrics.rows.set(gauge(shard.rows().len()));
+    metrics.row_bytes.set(gauge(shard.rows().text_bytes()));
+    freshness(shard, metrics);
     metrics.images.set(gauge(shard.fleet.images.len()));
     metrics.classes.set(gauge(shard.fleet.classes.len()));
     metrics.events.set(i64::try_from(shard.last_seq()).unwrap_or(i64::MAX));
@@ -134,6 +151,30 @@ fn past(shard: &Shard, metrics: &Metrics) {
     metrics.open_episodes.set(count(gauges.open_episodes));
     let reach = head.began_ms.map_or(0, |_| head.reach_ms().0);
     metrics.history_reach.set(jiff::SignedDuration::from_millis(reach).as_secs_f64());
+}
+
+/// What of the counts is of endpoints that were not heard of lately.
+fn freshness(shard: &Shard, metrics: &Metrics) {
+    let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let counts = shard.freshness_counts();
+    for (freshness, n) in Freshness::ALL.into_iter().zip([counts.fresh, counts.stale, counts.silent]) {
+        metrics.freshness.with_label_values(&[freshness.name()]).set(count(n));
+    }
+    let mut verdicts = [[0i64; Verdict::ALL.len()]; Severity::ALL.len()];
+    for (class, endpoints) in shard.stale_classes() {
+        for rule in shard.pack.rules().filter(|r| !shard.pack.rule(*r).requirement) {
+            let verdict = shard.fleet.classes.verdict(class, rule);
+            verdicts[shard.pack.rule(rule).severity as usize][verdict as usize] += i64::from(endpoints);
+        }
+    }
+    for (severity, counts) in Severity::ALL.into_iter().zip(verdicts) {
+        for (verdict, count) in Verdict::ALL.into_iter().zip(counts) {
+            metrics.verdicts_stale.with_label_values(&[severity.name(), verdict.name()]).set(count);
+        }
+    }
+    for (level, n) in Level::ALL.into_iter().zip(shard.stale_missing()) {
+        metrics.patches_missing_stale.with_label_values(&[level.name()]).set(count(n));
+    }
 }
 
 fn patches(shard: &Shard, metrics: &Metrics) {

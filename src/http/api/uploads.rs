@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hyper::StatusCode;
-use hyper::header::CONTENT_ENCODING;
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -82,10 +82,11 @@ pub async fn scan(call: Call) -> Answer {
     let name = encodings.next().map_or("identity", |v| v.to_str().unwrap_or("?"));
     let encoding = Encoding::by_name(name).filter(|_| encodings.next().is_none()).ok_or_else(|| Problem::unsupported_encoding(name))?;
     // Held until the answer: who is not admitted is told before the body is read.
-    let _admitted = core.ingest.admit()?;
+    let length = call.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
+    let admitted = core.ingest.admit(call.param(0), length, clock::now_ms())?;
     let limit = core.ingest.limits().body_bytes;
     let body = call.body(limit).await?;
-    let uploaded = core.ingest.upload(call.param(0), encoding, body, clock::now_ms()).await?;
+    let uploaded = core.ingest.upload_admitted(admitted, call.param(0), encoding, body, clock::now_ms()).await?;
     ok(&uploaded)
 }
 

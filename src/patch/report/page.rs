@@ -66,6 +66,9 @@ pub struct Listed {
     pub superseded_by: Vec<Box<str>>,
     /// Endpoints by state; absent without a fleet.
     pub counts: Option<BTreeMap<&'static str, u32>>,
+    /// Those of the counts that are of endpoints which were not heard of lately.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale: Option<BTreeMap<&'static str, u32>>,
 }
 
 /// A page of the catalog, by id and feed.
@@ -97,7 +100,7 @@ pub fn page(catalog: &Catalog, tallies: &BTreeMap<PatchId, Tally>, filter: &Filt
         }
         let superseded_by = subject.definition().map(|d| d.superseded_by.clone()).unwrap_or_default();
         if let Some(brief) = subject.brief() {
-            out.items.push(Listed { brief, superseded_by, counts: None });
+            out.items.push(Listed { brief, superseded_by, counts: None, stale: None });
             out.patches.push(patch);
         }
     }

@@ -85,12 +85,16 @@ impl Shard {
             tallies: Tallies::default(),
             joins: HashMap::new(),
             live: Vec::new(),
+            hearing: super::freshness::Hearing::new(meta.get("listened"), meta.get("away")),
+            short_of_rows: false,
+            swept_ms: 0,
             totals: Totals::default(),
             history: Book::default(),
             catalog_unknown: false,
             trends,
         };
         shard.load_fleet(store, known_pack)?;
+        shard.load_seen(store)?;
         shard.load_rest(store)?;
         shard.load_decisions(store)?;
         shard.restore_history(store, history.as_ref())?;

@@ -205,7 +205,13 @@ impl<'s> Ground<'s> {
 
     /// Of one that changed since.
     fn anew(shard: &'s Shard, endpoint: &'s Endpoint, held: &'s Held) -> Ground<'s> {
-        Ground { shard, endpoint, held, not_collected: undecided(&shard.fleet, held, |os| shard.is_windows(os)), exempting: &shard.patches.exempting }
+        Ground {
+            shard,
+            endpoint,
+            held,
+            not_collected: undecided(&shard.fleet, held, |os| shard.is_windows(os)),
+            exempting: &shard.patches.exempting,
+        }
     }
 
     /// Before what people decided. What its own row proves holds whatever else was collected.
@@ -338,12 +344,26 @@ impl Shard {
 
     /// The same of several patches, with one look at the fleet.
     pub fn patch_counts_of(&self, patches: &[PatchId]) -> Vec<BTreeMap<State, u32>> {
+        self.patch_counts_among(patches, self.fleet.iter())
+    }
+
+    /// Those of the counts that are of endpoints which are stale or silent.
+    pub fn stale_patch_counts_of(&self, patches: &[PatchId]) -> Vec<BTreeMap<State, u32>> {
+        let stale = self.stale().iter().filter_map(|at| Some((EndpointId(at), self.fleet.get(EndpointId(at))?)));
+        self.patch_counts_among(patches, stale)
+    }
+
+    fn patch_counts_among<'s>(
+        &'s self,
+        patches: &[PatchId],
+        endpoints: impl Iterator<Item = (EndpointId, &'s Endpoint)>,
+    ) -> Vec<BTreeMap<State, u32>> {
         let mut sorted = patches.to_vec();
         sorted.sort_unstable();
         sorted.dedup();
         let tally = Tally::new(self, sorted.clone());
         let mut counts = tally.empty();
-        self.fleet.iter().for_each(|(at, endpoint)| tally.take(at, endpoint, &mut counts));
+        endpoints.for_each(|(at, endpoint)| tally.take(at, endpoint, &mut counts));
         let counted = tally.add_images(counts);
         let named =
             |counted: &Counted| State::ALL.into_iter().zip(*counted).filter(|(s, n)| *n > 0 && *s != State::NotApplicable).collect();

@@ -27,7 +27,7 @@ use super::report::Tally;
 const TIMEOUT: Duration = Duration::from_secs(60);
 const ANSWER_MAX: usize = 64 << 10;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_secs(300);
 
 /// The machines' side of the wire.
 pub(super) struct Sender {
