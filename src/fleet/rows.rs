@@ -226,6 +226,15 @@ impl Rows {
         }
     }
 
+    /// Takes so many more holders of each row, by id.
+    pub(super) fn retain_many(&mut self, more: &[u32]) {
+        for (entry, more) in self.entries.iter_mut().zip(more).filter(|(_, more)| **more > 0) {
+            let Some(entry) = entry else { continue };
+            self.unreferenced -= usize::from(entry.references == 0);
+            entry.references += more;
+        }
+    }
+
     pub fn release(&mut self, id: RowId) {
         if let Some(Some(e)) = self.entries.get_mut(slot(id)) {
             debug_assert!(e.references > 0, "row {id} released once too often");

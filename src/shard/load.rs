@@ -9,7 +9,7 @@ use super::patches::{Patches, StoredExemption};
 use super::stored::Known;
 use super::{Alert, Kept, Shard, Totals, outbox};
 use crate::deploy::{Action, Blocked, Task, TaskState};
-use crate::fleet::Fleet;
+use crate::fleet::{EndpointId, Fleet};
 use crate::limits::Limits;
 use crate::pack::Pack;
 use crate::pack::program::Tallies;
@@ -101,10 +101,12 @@ impl Shard {
             Ok(())
         })?;
         self.fleet.rows.restored();
+        let mut images = Vec::new();
         store.each(Space::Images, &mut |k, v| {
-            self.fleet.restore_image(number(Space::Images, k)?, decode(Space::Images, k, v)?);
+            images.push((number(Space::Images, k)?, decode(Space::Images, k, v)?));
             Ok(())
         })?;
+        self.fleet.restore_images(images);
         self.fleet.classes.reset(self.pack.rules().map(|r| self.pack.rule(r).requirement).collect());
         // Without the pack that they are verdicts of, classes say nothing; the swap that follows makes new ones.
         store.each(Space::Classes, &mut |k, v| {
@@ -117,13 +119,12 @@ impl Shard {
             self.fleet.sharing.restore(id, decode(Space::Shared, k, v)?);
             Ok(())
         })?;
-        let known = Known::of(&self.fleet.sharing);
+        let (known, mut endpoints) = (Known::of(&self.fleet.sharing), Vec::new());
         store.each(Space::Endpoints, &mut |k, v| {
-            let endpoint = known.endpoint(k, v)?;
-            self.fleet.restore(endpoint);
+            endpoints.push((EndpointId(u32::try_from(endpoints.len()).unwrap_or(u32::MAX)), known.endpoint(k, v)?));
             Ok(())
         })?;
-        self.fleet.restored();
+        self.fleet.restore_endpoints(endpoints);
         self.fleet.ask_all(&self.pack, &self.limits);
         Ok(())
     }
