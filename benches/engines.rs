@@ -35,7 +35,8 @@ pub(crate) fn run(corpus: &Corpus, report: &mut Report) {
     let pack = pack.unwrap();
     let (mut views, mut rego, mut rules, mut left_out) = (Views::default(), String::new(), Vec::new(), BTreeMap::<&str, usize>::new());
     for rule in pack.rules.iter().filter(|r| r.platforms.iter().all(|p| p.id == "linux" && p.version.is_none())) {
-        let written = lacking(rule).map_or(Ok(()), Err).and_then(|()| Ok((bound(rule, &mut views)?, Rego::new(&mut views, rules.len()).rule(rule)?)));
+        let written =
+            lacking(rule).map_or(Ok(()), Err).and_then(|()| Ok((bound(rule, &mut views)?, Rego::new(&mut views, rules.len()).rule(rule)?)));
         match written {
             Ok((bind, text)) => {
                 rego.push_str(&text);
@@ -160,19 +161,26 @@ struct Peers {
 
 impl Peers {
     fn start(given: &Json) -> Result<Peers, String> {
-        let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/Cargo.toml");
+        let here = env!("CARGO_MANIFEST_DIR");
+        let place = [
+            "--manifest-path".to_owned(),
+            format!("{here}/benches/peers/Cargo.toml"),
+            "--target-dir".to_owned(),
+            format!("{here}/target/peers"),
+        ];
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let built = Command::new(&cargo).args(["build", "--release", "--locked", "--quiet", "--manifest-path", manifest]).output();
+        let built = Command::new(&cargo).args(["build", "--release", "--locked", "--quiet"]).args(&place).output();
         match built {
             Ok(out) if out.status.success() => {}
             Ok(out) => {
-                let why = String::from_utf8_lossy(&out.stderr).lines().find(|l| l.contains("error")).unwrap_or("no reason given").to_owned();
+                let why =
+                    String::from_utf8_lossy(&out.stderr).lines().find(|l| l.contains("error")).unwrap_or("no reason given").to_owned();
                 return Err(format!("benches/peers cannot be built: {why}"));
             }
             Err(e) => return Err(format!("benches/peers cannot be built without cargo: {e}")),
         }
         let mut run = Command::new(cargo);
-        run.args(["run", "--release", "--locked", "--quiet", "--manifest-path", manifest]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        run.args(["run", "--release", "--locked", "--quiet"]).args(&place).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = run.spawn().map_err(|e| e.to_string())?;
         let (mut to, from) = (process.stdin.take().unwrap(), BufReader::new(process.stdout.take().unwrap()));
         writeln!(to, "{given}").map_err(|e| e.to_string())?;

@@ -68,8 +68,9 @@ pub(crate) fn run(corpus: &Corpus, report: &mut Report) {
             clients.push(Client::enroll(number, address, other, secret.trim()).await);
         }
         // `http raw`: that line alone.
-        let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-        let (mut some, all): (Vec<Load>, Vec<Load>) = loads(corpus).into_iter().partition(|l| wanted.iter().any(|w| l.name.contains(w.as_str())));
+        let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-') && a != "table").collect();
+        let (mut some, all): (Vec<Load>, Vec<Load>) =
+            loads(corpus).into_iter().partition(|l| wanted.iter().any(|w| l.name.contains(w.as_str())));
         if some.is_empty() {
             some = all;
         }

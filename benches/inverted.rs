@@ -222,7 +222,12 @@ pub(crate) fn run(_: &crate::corpus::Corpus, report: &mut Report) {
     println!("  the first question of a column: {:.1} ms", timed(|| first(&one)).as_secs_f64() * 1e3);
     println!("  compiling one: {:.3} ms", timed(|| rules(vec![expression(&advisory(18))])).as_secs_f64() * 1e3);
     assert_eq!(passes(&first(&one)), made.scan(&below(17)));
-    report.pair("advisory", "a new advisory over 1,000,000 endpoints, exact counts", || timed(|| first(&one)), || timed(|| made.scan(&below(17))));
+    report.pair(
+        "advisory",
+        "a new advisory over 1,000,000 endpoints, exact counts",
+        || timed(|| first(&one)),
+        || timed(|| made.scan(&below(17))),
+    );
 
     let ten: Vec<String> = (0..10).map(|i| advisory(i * 31)).collect();
     let ten = rules(vec![expression(&ten.join(" && "))]);

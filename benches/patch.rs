@@ -23,7 +23,12 @@ pub(crate) fn run(corpus: &Corpus, report: &mut Report) {
     uploads(corpus, report);
     endpoints(corpus, report);
     let said = |c: &Catalog| rows.iter().map(|r| c.ask(r).len()).sum::<usize>();
-    report.pair("", "packages never seen, asked: 300,000 against 30,000", || each(1, |_| said(&all.large)), || each(1, |_| said(&all.small)));
+    report.pair(
+        "",
+        "packages never seen, asked: 300,000 against 30,000",
+        || each(1, |_| said(&all.large)),
+        || each(1, |_| said(&all.small)),
+    );
     let many = definitions(&all.real, MANY);
     let index = by_name(&many);
     let plain = || each(1, |_| rows.iter().map(|r| straightforward(&index, r)).sum::<usize>());
@@ -69,8 +74,7 @@ fn matching(corpus: &Corpus, report: &mut Report, plain: impl FnMut() -> std::ti
     });
     let fleet = &shard.fleet;
     let (old, new) = (fleet.rows_of(&before), fleet.rows_of(&after));
-    let changed: Vec<u32> =
-        old.iter().filter(|r| !new.contains(r)).chain(new.iter().filter(|r| !old.contains(r))).copied().collect();
+    let changed: Vec<u32> = old.iter().filter(|r| !new.contains(r)).chain(new.iter().filter(|r| !old.contains(r))).copied().collect();
     let ours = || {
         each(1_000, |_| {
             let patches = patches_of(&fleet.rows, changed.iter());

@@ -37,10 +37,22 @@ const fn row(key: &'static str, work: &'static str, against: &'static str, goal:
 
 /// A hundredth and a thousandth are written so, for that is how one speaks of them.
 pub(crate) const ROWS: &[Row] = &[
-    row("changed", "one changed scan, 1,000 checks and 300,000 advisories, image known", "serde_json, borrowed, same bytes", Goal::Ratio(0.25), "<= 0.25x"),
+    row(
+        "changed",
+        "one changed scan, 1,000 checks and 300,000 advisories, image known",
+        "serde_json, borrowed, same bytes",
+        Goal::Ratio(0.25),
+        "<= 0.25x",
+    ),
     row("fresh-image", "the same from an image never seen", "the same", Goal::Ratio(1.5), "<= 1.5x"),
     row("zstd", "inflate, parse, judge, diff, encode, changed", "bare zstd decompression", Goal::Ratio(1.5), "<= 1.5x"),
-    row("patch-loop", "matching a changed scan with 300,000 advisories", "hash by name, compare every range", Goal::Ratio(0.001), "<= 1/1,000"),
+    row(
+        "patch-loop",
+        "matching a changed scan with 300,000 advisories",
+        "hash by name, compare every range",
+        Goal::Ratio(0.001),
+        "<= 1/1,000",
+    ),
     row("rules-x10", "300,000 advisories, an upload", "30,000", Goal::Ratio(1.1), "<= 1.1x"),
     row("endpoints-x10", "20,000 endpoints, an upload", "2,000", Goal::Ratio(1.1), "<= 1.1x"),
     row("oval-command", "OVAL, a host never seen, content compiled", "oscap oval analyse", Goal::Ratio(1.0 / 150.0), "<= 1/150"),
@@ -62,11 +74,23 @@ pub(crate) const ROWS: &[Row] = &[
     row("million-load", "the same, loaded: changed scans, zstd", "hyper, reads and inflates", Goal::Rate(0.7), ">= 0.7x"),
     row("million-same", "the same, loaded: the same bytes again", "hyper, reads", Goal::Rate(0.5), ">= 0.5x"),
     row("catalog", "300,000 advisories opened", "a tenth of them rebuilt from JSON", Goal::Ratio(0.01), "<= 1/100"),
-    row("cel-first", "first scan of a fleet, these rules", "interpreter of the crate `cel`, scan parsed, programs compiled", Goal::Told, ""),
+    row(
+        "cel-first",
+        "first scan of a fleet, these rules",
+        "interpreter of the crate `cel`, scan parsed, programs compiled",
+        Goal::Told,
+        "",
+    ),
     row("cel-changed", "changed scan, these rules", "the same", Goal::Told, ""),
     row("rego-first", "first scan of a fleet, these rules", "`regorus`, scan parsed, policy compiled", Goal::Told, ""),
     row("rego-changed", "changed scan, these rules", "the same", Goal::Told, ""),
-    row("trivy", "a host's packages, none seen before, 300,000 advisories", "Trivy, 707 packages, 8,940 advisories, processor time", Goal::Told, ""),
+    row(
+        "trivy",
+        "a host's packages, none seen before, 300,000 advisories",
+        "Trivy, 707 packages, 8,940 advisories, processor time",
+        Goal::Told,
+        "",
+    ),
 ];
 
 /// One thing that was measured.

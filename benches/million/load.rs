@@ -45,15 +45,25 @@ pub(super) fn run(fleet: &Fleet, keys: &HashMap<String, String>, endpoints: u32,
     let (mut waits, mut waits_same) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         let made = Instant::now();
-        let bodies: Arc<Vec<Body>> = Arc::new((0..SENDERS.min(endpoints)).into_par_iter().map(|n| {
-            // Far from each other in the fleet, others in each round.
-            let number = u32::try_from((u64::from(round * SENDERS + n) * 7_919) % u64::from(endpoints)).unwrap();
-            let document = fleet.facts(number, from + 1).document();
-            let id = id(number);
-            let key = keys[&id].clone();
-            Body { path: format!("/v1/endpoints/{id}/scan"), key, bytes: zstd::bulk::compress(&document, 3).unwrap().into() }
-        }).collect());
-        println!("  round {round}: {} bodies of {} kB made in {:.1} s", bodies.len(), bodies[0].bytes.len() >> 10, made.elapsed().as_secs_f64());
+        let bodies: Arc<Vec<Body>> = Arc::new(
+            (0..SENDERS.min(endpoints))
+                .into_par_iter()
+                .map(|n| {
+                    // Far from each other in the fleet, others in each round.
+                    let number = u32::try_from((u64::from(round * SENDERS + n) * 7_919) % u64::from(endpoints)).unwrap();
+                    let document = fleet.facts(number, from + 1).document();
+                    let id = id(number);
+                    let key = keys[&id].clone();
+                    Body { path: format!("/v1/endpoints/{id}/scan"), key, bytes: zstd::bulk::compress(&document, 3).unwrap().into() }
+                })
+                .collect(),
+        );
+        println!(
+            "  round {round}: {} bodies of {} kB made in {:.1} s",
+            bodies.len(),
+            bodies[0].bytes.len() >> 10,
+            made.elapsed().as_secs_f64()
+        );
         let ours = runtime.block_on(send(bodies.clone(), daemon, None));
         let anchor = runtime.block_on(send(bodies.clone(), other, Some("/inflate")));
         let ours_same = runtime.block_on(send(bodies.clone(), daemon, None));
@@ -68,7 +78,13 @@ pub(super) fn run(fleet: &Fleet, keys: &HashMap<String, String>, endpoints: u32,
             waits_same.extend(ours_same.1);
         }
     }
-    report.line("million-load", "loaded: changed scans, zstd / read and inflate", Unit::PerSecond, median_of(changed), median_of(changed_anchor));
+    report.line(
+        "million-load",
+        "loaded: changed scans, zstd / read and inflate",
+        Unit::PerSecond,
+        median_of(changed),
+        median_of(changed_anchor),
+    );
     report.line("million-same", "loaded: the same bytes again / read", Unit::PerSecond, median_of(same), median_of(same_anchor));
     for (name, mut waits) in [("changed scans", waits), ("the same bytes again", waits_same)] {
         waits.sort_unstable();

@@ -81,7 +81,7 @@ impl Place {
     /// Writes content, compiles the feed and builds the fleet, unless that was done.
     fn prepare(&self) {
         let built = self.folder.join("built.json");
-        if std::fs::read_to_string(&built).is_ok_and(|b| b.contains(&format!("\"endpoints\": {}", self.endpoints))) {
+        if std::fs::read_to_string(&built).is_ok_and(|b| b.contains(&format!("\"endpoints\": {},", self.endpoints))) {
             return println!("  built before");
         }
         std::fs::create_dir_all(&self.folder).unwrap();
@@ -121,7 +121,13 @@ impl Place {
         let said: serde_json::Value = serde_json::from_str(&command(&args)).unwrap();
         for (name, at) in [("p50", "/latency/p50_ms"), ("p99", "/latency/p99_ms")] {
             let wait = said.pointer(at).and_then(serde_json::Value::as_f64).unwrap() / 1000.0;
-            report.line("", &format!("  fleet simulate, 300/s, a third of it changed: {name} from when it was due"), Unit::Seconds, wait, None);
+            report.line(
+                "",
+                &format!("  fleet simulate, 300/s, a third of it changed: {name} from when it was due"),
+                Unit::Seconds,
+                wait,
+                None,
+            );
         }
     }
 }

@@ -133,7 +133,8 @@ impl Rego {
         engine.set_strict_builtin_errors(false);
         engine.add_policy("muster.rego".to_owned(), given.rego.clone()).map_err(|e| e.to_string())?;
         let policy = engine.compile_with_entrypoint(&"data.muster.verdicts".into()).map_err(|e| e.to_string())?;
-        let input = |scan: &BTreeMap<String, Json>| regorus::Value::from_json_str(&serde_json::to_string(scan)?).map_err(|e| e.to_string().into());
+        let input =
+            |scan: &BTreeMap<String, Json>| regorus::Value::from_json_str(&serde_json::to_string(scan)?).map_err(|e| e.to_string().into());
         Ok(Rego { policy, inputs: given.scans.iter().map(input).collect::<Result<_, Failure>>()? })
     }
 
