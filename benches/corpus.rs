@@ -1,31 +1,45 @@
 //! A real scan: this host, with the packages of a larger one made from its own, and variants of it as a fleet has them.
 
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use muster::collect::{Root, collect};
+use muster::judge::Verdict;
 use muster::limits::Limits;
 use muster::pack::{Pack, compile};
+use muster::rule::check::check;
+use muster::rule::ir::Ir;
+use muster::rule::{Collect, Rule, RulePack, Severity};
 use muster::scan::table::TableId;
 use muster::scan::{Row, Scan, TableData, native};
+
+use crate::catalogs::Catalogs;
+
+/// Checks of the pack: those of `rules/`, and made ones.
+const CHECKS: usize = 1_000;
 
 pub(crate) struct Corpus {
     pub(crate) pack: Arc<Pack>,
     pub(crate) scan: Scan,
     pub(crate) document: Vec<u8>,
+    catalogs: OnceCell<Catalogs>,
 }
 
 impl Corpus {
     pub(crate) fn collect() -> Corpus {
         let limits = Limits::default();
-        let packs: Vec<_> = ["rules/linux-server", "rules/windows-server"]
+        let mut packs: Vec<_> = ["rules/linux-server", "rules/windows-server"]
             .iter()
             .map(|folder| muster::rule::read_folder(std::path::Path::new(folder), &limits))
             .map(|(pack, problems)| pack.unwrap_or_else(|| panic!("{problems:?}")))
             .collect();
-        let pack = Arc::new(Pack::from_bytes(compile(&packs, &[])).unwrap());
-        let mut scan = collect(&Root::new("/"), &pack.asks(), &limits);
+        let asks = Pack::from_bytes(compile(&packs, &[])).unwrap().asks();
+        let mut scan = collect(&Root::new("/"), &asks, &limits);
         scan.endpoint = "bench".to_owned();
         grow(&mut scan, 2286);
+        packs.push(made(&scan, CHECKS.saturating_sub(packs.iter().map(|p| p.rules.len()).sum())));
+        let pack = Arc::new(Pack::from_bytes(compile(&packs, &[])).unwrap());
         let document = native::encode(&scan, None, |_| true);
         println!(
             "corpus: {} rows, {} bytes; pack: {} rules, {} terms",
@@ -34,7 +48,12 @@ impl Corpus {
             pack.rule_count(),
             pack.term_count()
         );
-        Corpus { pack, scan, document }
+        Corpus { pack, scan, document, catalogs: OnceCell::new() }
+    }
+
+    /// Made when they are first wanted, for that takes a while.
+    pub(crate) fn catalogs(&self) -> &Catalogs {
+        self.catalogs.get_or_init(|| Catalogs::new(&self.scan))
     }
 
     /// The scan with some values changed, as a host drifts: about ten rows for a number above 0.
@@ -70,4 +89,56 @@ fn grow(scan: &mut Scan, packages: usize) {
         rows.extend(more.take(packages - rows.len()));
     }
     scan.normalise();
+}
+
+/// Checks that ask what the host has: versions of its packages, values of its settings, things that should not be there.
+fn made(scan: &Scan, count: usize) -> RulePack {
+    let rows = |name: &str| match TableId::by_name(name).and_then(|t| scan.tables.get(&t)) {
+        Some(TableData::Rows(rows)) => rows.clone(),
+        _ => Vec::new(),
+    };
+    let (packages, settings) = (rows("package"), rows("sysctl"));
+    let text = |row: &Row, column: &str| row.get(column).as_str().unwrap_or("x").replace(['\\', '"', '\n'], "");
+    let check_of = |number: usize| {
+        let package = &packages[number * 37 % packages.len()];
+        let text = match (number % 3, settings.get(number * 13 % settings.len().max(1))) {
+            (0, Some(row)) => format!("sysctl[\"{}\"] == \"{}\"", text(row, "key"), text(row, "value")),
+            (1, _) => format!("!package.exists(p, p.name == \"{}-unwanted\")", text(package, "name")),
+            _ => format!(
+                "package.all(p, p.name != \"{0}\" || p.version.dpkg() >= dpkg(\"{1}\"))",
+                text(package, "name"),
+                text(package, "version")
+            ),
+        };
+        check(&text, &Collect::new()).unwrap_or_else(|p| panic!("{text}: {p:?}"))
+    };
+    RulePack {
+        id: "made".into(),
+        title: String::new(),
+        version: "1".into(),
+        description: String::new(),
+        benchmarks: BTreeMap::new(),
+        rules: (0..count).map(|n| rule(&format!("made-{n:04}"), check_of(n))).collect(),
+    }
+}
+
+/// A rule of which only the check matters.
+pub(crate) fn rule(id: &str, check: Ir) -> Rule {
+    Rule {
+        id: id.into(),
+        title: "t".into(),
+        severity: Severity::High,
+        platforms: Vec::new(),
+        controls: BTreeMap::new(),
+        rationale: String::new(),
+        remediation: String::new(),
+        fix: None,
+        when_text: None,
+        check_text: String::new(),
+        when: None,
+        check,
+        missing: Verdict::Fail,
+        collect: Collect::new(),
+        tests: Vec::new(),
+    }
 }

@@ -25,7 +25,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
 use crate::corpus::Corpus;
-use crate::{median_of, print};
+use crate::median_of;
+use crate::report::{Report, Unit};
 
 /// Kept connections, each with an endpoint of its own.
 const CLIENTS: usize = 64;
@@ -34,8 +35,8 @@ const ROUND: Duration = Duration::from_millis(1200);
 
 /// What a client sends, one after the other and again from the beginning. Each changes what its predecessor left.
 struct Load {
+    key: &'static str,
     name: &'static str,
-    goal: &'static str,
     /// What the other server does: read, or read and inflate.
     anchor: &'static str,
     encoding: Option<&'static str>,
@@ -44,7 +45,7 @@ struct Load {
     bodies: Vec<Bytes>,
 }
 
-pub(crate) fn run(corpus: &Corpus) {
+pub(crate) fn run(corpus: &Corpus, report: &mut Report) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let folder = tempfile::tempdir().unwrap();
@@ -68,9 +69,15 @@ pub(crate) fn run(corpus: &Corpus) {
         for number in 0..CLIENTS {
             clients.push(Client::enroll(number, address, other, secret.trim()).await);
         }
-        let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-') && a != "http").collect();
-        for load in loads(corpus).into_iter().filter(|l| wanted.is_empty() || wanted.iter().any(|w| l.name.contains(w.as_str()))) {
-            clients = measure(load, clients).await;
+        // `http raw`: that line alone.
+        let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-') && a != "table").collect();
+        let (mut some, all): (Vec<Load>, Vec<Load>) =
+            loads(corpus).into_iter().partition(|l| wanted.iter().any(|w| l.name.contains(w.as_str())));
+        if some.is_empty() {
+            some = all;
+        }
+        for load in some {
+            clients = measure(load, clients, report).await;
         }
         drop(clients);
         drop(stop);
@@ -92,12 +99,17 @@ fn loads(corpus: &Corpus) -> Vec<Load> {
         Bytes::from(native::encode(to, Some(&base), |t| t == sysctl))
     };
     let deltas = vec![change(&scans[0], &other), change(&other, &scans[0])];
-    let load = |name, goal, anchor, encoding, first: &Bytes, bodies| Load { name, goal, anchor, encoding, first: first.clone(), bodies };
+    // What an endpoint says that has nothing new: the digest of its scan. Two spellings, or it would be the same bytes again.
+    let base = Digest::of_scan(&scans[0]).to_string();
+    let check_in: Vec<Bytes> =
+        ["", " "].map(|space| format!("{{\"format\":\"muster.scan/1\",{space}\"base\":\"{base}\",\"tables\":{{}}}}").into()).to_vec();
+    let load = |key, name, anchor, encoding, first: &Bytes, bodies| Load { key, name, anchor, encoding, first: first.clone(), bodies };
     vec![
-        load("changed scans, zstd / read and inflate", ">= 0.7x", "/inflate", Some("zstd"), &raw[7], zipped.clone()),
-        load("changed scans, raw JSON / read", ">= 0.6x", "/read", None, &raw[7], raw.clone()),
-        load("the same zstd bytes again / read", ">= 0.5x", "/read", Some("zstd"), &raw[7], vec![zipped[0].clone()]),
-        load("one changed table of a known scan / read", ">= 0.5x", "/read", None, &raw[0], deltas),
+        load("http-zstd", "changed scans, zstd / read and inflate", "/inflate", Some("zstd"), &raw[7], zipped.clone()),
+        load("http-raw", "changed scans, raw JSON / read", "/read", None, &raw[7], raw.clone()),
+        load("http-same", "the same zstd bytes again / read", "/read", Some("zstd"), &raw[7], vec![zipped[0].clone()]),
+        load("http-delta", "one changed table of a known scan / read", "/read", None, &raw[0], deltas),
+        load("http-check-in", "a digest without tables / read", "/read", None, &raw[0], check_in),
     ]
 }
 
@@ -107,7 +119,7 @@ fn without_id(mut scan: Scan) -> Scan {
 }
 
 /// Rounds of both servers in turn; the ratio of the medians.
-async fn measure(load: Load, mut clients: Vec<Client>) -> Vec<Client> {
+async fn measure(load: Load, mut clients: Vec<Client>, report: &mut Report) -> Vec<Client> {
     let load = Arc::new(load);
     for client in &mut clients {
         client.turn = 0;
@@ -134,7 +146,7 @@ async fn measure(load: Load, mut clients: Vec<Client>) -> Vec<Client> {
         }
     }
     let (this, anchor) = (median_of(this), median_of(anchor));
-    print(load.name, &format!("{this:.0}/s"), &format!("{anchor:.0}/s"), this / anchor, load.goal);
+    report.line(load.key, load.name, Unit::PerSecond, this, anchor);
     clients
 }
 
@@ -189,7 +201,7 @@ impl Client {
     }
 }
 
-async fn connect(address: SocketAddr) -> SendRequest<Full<Bytes>> {
+pub(crate) async fn connect(address: SocketAddr) -> SendRequest<Full<Bytes>> {
     let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let (sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
@@ -197,7 +209,7 @@ async fn connect(address: SocketAddr) -> SendRequest<Full<Bytes>> {
     sender
 }
 
-async fn exchange(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> (StatusCode, Vec<u8>) {
+pub(crate) async fn exchange(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> (StatusCode, Vec<u8>) {
     sender.ready().await.unwrap();
     let response = sender.send_request(request).await.unwrap();
     let (status, mut body, mut answer) = (response.status(), response.into_body(), Vec::new());
@@ -210,7 +222,7 @@ async fn exchange(sender: &mut SendRequest<Full<Bytes>>, request: Request<Full<B
 }
 
 /// A server that reads bodies, inflates them at `/inflate`, and forgets them.
-async fn discarding() -> SocketAddr {
+pub(crate) async fn discarding() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

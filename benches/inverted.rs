@@ -15,14 +15,15 @@ use muster::limits::Limits;
 use muster::pack::{Pack, RuleId, compile};
 use muster::rule::check::check;
 use muster::rule::ir::Ir;
-use muster::rule::{Collect, Rule, RulePack, Severity};
+use muster::rule::{Collect, RulePack};
 use muster::scan::Row;
 use muster::scan::digest::Digest;
 use muster::scan::native::NewRow;
 use muster::scan::table::TableId;
 use rayon::prelude::*;
 
-use crate::pair;
+use crate::corpus::rule;
+use crate::report::Report;
 
 const ENDPOINTS: u32 = 1_000_000;
 const SYSTEMS: u32 = 24;
@@ -166,30 +167,13 @@ impl Made {
 }
 
 fn rules(checks: Vec<Ir>) -> Arc<Pack> {
-    let rule = |(number, check): (usize, Ir)| Rule {
-        id: format!("rule-{number}"),
-        title: "t".into(),
-        severity: Severity::High,
-        platforms: Vec::new(),
-        controls: BTreeMap::new(),
-        rationale: String::new(),
-        remediation: String::new(),
-        fix: None,
-        when_text: None,
-        check_text: String::new(),
-        when: None,
-        check,
-        missing: Verdict::Fail,
-        collect: Collect::new(),
-        tests: Vec::new(),
-    };
     let pack = RulePack {
         id: "bench".into(),
         title: String::new(),
         version: "1".into(),
         description: String::new(),
         benchmarks: BTreeMap::new(),
-        rules: checks.into_iter().enumerate().map(rule).collect(),
+        rules: checks.into_iter().enumerate().map(|(number, check)| rule(&format!("rule-{number}"), check)).collect(),
     };
     Arc::new(Pack::from_bytes(compile(&[pack], &[])).unwrap())
 }
@@ -218,7 +202,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> Duration {
     start.elapsed()
 }
 
-pub(crate) fn run(_: &crate::corpus::Corpus) {
+pub(crate) fn run(_: &crate::corpus::Corpus, report: &mut Report) {
     let start = Instant::now();
     let made = Made::new(ENDPOINTS);
     let (fleet, limits) = (&made.fleet, Limits::default());
@@ -238,12 +222,17 @@ pub(crate) fn run(_: &crate::corpus::Corpus) {
     println!("  the first question of a column: {:.1} ms", timed(|| first(&one)).as_secs_f64() * 1e3);
     println!("  compiling one: {:.3} ms", timed(|| rules(vec![expression(&advisory(18))])).as_secs_f64() * 1e3);
     assert_eq!(passes(&first(&one)), made.scan(&below(17)));
-    pair("a new advisory over 1,000,000 endpoints, exact counts", "<= 1 ms", || timed(|| first(&one)), || timed(|| made.scan(&below(17))));
+    report.pair(
+        "advisory",
+        "a new advisory over 1,000,000 endpoints, exact counts",
+        || timed(|| first(&one)),
+        || timed(|| made.scan(&below(17))),
+    );
 
     let ten: Vec<String> = (0..10).map(|i| advisory(i * 31)).collect();
     let ten = rules(vec![expression(&ten.join(" && "))]);
     let scans = || (0..10).map(|i| made.scan(&below(i * 31))).sum::<u64>();
-    pair("ten conditions ANDed", "<= 5 ms", || timed(|| first(&ten)), || timed(scans));
+    report.pair("ten", "ten conditions ANDed", || timed(|| first(&ten)), || timed(scans));
 
     let members = |answer: &Answer| answer.members(fleet.index(), |v| v == Verdict::Pass, None);
     let answered = first(&one);
@@ -262,7 +251,7 @@ pub(crate) fn run(_: &crate::corpus::Corpus) {
     };
     // A tenth of it, for a scan for each rule takes seconds.
     let anchor = || (0..30).map(|i| made.scan(&below(i * 7))).sum::<u64>();
-    pair("a new baseline of 300 rules, exact counts", "<= 1 s", || timed(all), || timed(anchor) * 10);
+    report.pair("baseline", "a new baseline of 300 rules, exact counts", || timed(all), || timed(anchor) * 10);
 }
 
 fn row_of(fleet: &Fleet, name: u32, v: u32) -> RowId {

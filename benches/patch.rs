@@ -1,66 +1,47 @@
 //! Patches: a catalog of 300,000 advisories against one of 30,000, against building it again, and against a loop that compares every range.
-//!
-//! The advisories are those of AlmaLinux and Debian where `MUSTER_DATA` names a folder with `feeds/`, else made for this host's packages; multiplied with renamed
-//! packages until there are enough. So both catalogs say the same of the host, and the larger one only holds more.
 
 use std::collections::HashMap;
-use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
-use muster::feed::model::{Advisory, Affected, Fix, FixState, Package, PackageKind, Platform, Source, Target, Versions};
-use muster::feed::{Batch, debian, osv};
+use muster::feed::model::{Advisory, PackageKind, Target};
+use muster::fleet::sums::patches_of;
 use muster::ingest::prepare;
 use muster::limits::Limits;
-use muster::patch::catalog::{Catalog, Part, Segment, Threats, compile, write_file};
+use muster::patch::catalog::{Catalog, Segment, compile};
 use muster::patch::define::{Definition, Entry, define};
-use muster::scan::table::TableId;
-use muster::scan::{Row, TableData, native};
+use muster::scan::{Row, native};
 use muster::shard::{BodyHash, Input, Shard};
-use muster::version::Scheme;
 
+use crate::catalogs::{FEW, MANY, catalog, definitions, multiplied};
 use crate::corpus::Corpus;
-use crate::{each, pair, stages};
+use crate::report::Report;
+use crate::{each, stages};
 
-const FEW: usize = 30_000;
-const MANY: usize = 300_000;
-
-pub(crate) fn run(corpus: &Corpus) {
-    let rows = packages(corpus);
-    let real = advisories(&rows);
-    println!("  {} advisories, multiplied to {FEW} and {MANY}; {} packages", real.len(), rows.len());
-    let folder = tempfile::tempdir().unwrap();
-    let few = definitions(&real, FEW);
-    let built = Instant::now();
-    let many = definitions(&real, MANY);
-    let bytes = compile(&many, &[]).bytes;
-    println!("  {MANY}: defined and compiled in {:.1} s, {} MB", built.elapsed().as_secs_f64(), bytes.len() >> 20);
-    let path = write_file(folder.path(), &bytes).unwrap();
-    drop(bytes);
-    let few_segment = Arc::new(Segment::from_bytes("few", compile(&few, &[]).bytes).unwrap());
-    let large = Arc::new(catalog(vec![Arc::new(Segment::open(&path).unwrap())]));
-    let small = Arc::new(catalog(vec![few_segment.clone()]));
+pub(crate) fn run(corpus: &Corpus, report: &mut Report) {
+    let all = corpus.catalogs();
+    let rows = &all.rows;
+    uploads(corpus, report);
+    endpoints(corpus, report);
     let said = |c: &Catalog| rows.iter().map(|r| c.ask(r).len()).sum::<usize>();
-    println!("  the host's packages lack {} of them", said(&large));
-    assert_eq!(said(&large), said(&small), "the larger catalog says more");
-
-    uploads(corpus, &small, &large);
-    pair("packages never seen, asked: 300,000 against 30,000", "", || each(1, |_| said(&large)), || each(1, |_| said(&small)));
-    let index = by_name(&many);
-    pair(
-        "300,000, asked: against hash by name and comparing",
+    report.pair(
         "",
-        || each(1, |_| said(&large)),
-        || each(1, |_| rows.iter().map(|r| straightforward(&index, r)).sum::<usize>()),
+        "packages never seen, asked: 300,000 against 30,000",
+        || each(1, |_| said(&all.large)),
+        || each(1, |_| said(&all.small)),
     );
+    let many = definitions(&all.real, MANY);
+    let index = by_name(&many);
+    let plain = || each(1, |_| rows.iter().map(|r| straightforward(&index, r)).sum::<usize>());
+    report.pair("", "300,000, asked: against hash by name and comparing", || each(1, |_| said(&all.large)), plain);
+    matching(corpus, report, plain);
     drop(index);
     drop(many);
 
-    let json = serde_json::to_vec(&multiplied(&real, FEW)).unwrap();
-    pair(
+    let json = serde_json::to_vec(&multiplied(&all.real, FEW)).unwrap();
+    report.pair(
+        "catalog",
         "300,000 opened and asked one row, against 30,000 rebuilt",
-        "<= 0.01x",
-        || each(1, |_| catalog(vec![Arc::new(Segment::open(&path).unwrap())]).ask(&rows[0]).len()),
+        || each(1, |_| catalog(vec![Arc::new(Segment::open(&all.path).unwrap())]).ask(&rows[0]).len()),
         || {
             each(1, |_| {
                 let read: Vec<Advisory> = serde_json::from_slice(&json).unwrap();
@@ -68,99 +49,72 @@ pub(crate) fn run(corpus: &Corpus) {
             })
         },
     );
-    let mut next = few.clone();
+    let mut next = all.few.clone();
     for at in (0..next.len()).step_by(1_000) {
         let mut changed = Definition::clone(&next[at]);
         changed.title = "changed".into();
         next[at] = Arc::new(changed);
     }
-    let present = [few_segment];
-    pair(
-        "one in a thousand of 30,000 changed: delta against whole",
+    let present = [all.few_segment.clone()];
+    report.pair(
         "",
+        "one in a thousand of 30,000 changed: delta against whole",
         || each(1, |_| compile(&next, &present).bytes.len()),
         || each(1, |_| compile(&next, &[]).bytes.len()),
     );
 }
 
-fn packages(corpus: &Corpus) -> Vec<Row> {
-    let package = TableId::by_name("package").unwrap();
-    match corpus.scan.tables.get(&package) {
-        Some(TableData::Rows(rows)) => rows.clone(),
-        _ => Vec::new(),
-    }
-}
-
-fn catalog(segments: Vec<Arc<Segment>>) -> Catalog {
-    Catalog::new(vec![Part::new("bench", segments).unwrap()], Arc::new(Threats::default()))
-}
-
-/// Real ones, or one for every third package of the host.
-fn advisories(rows: &[Row]) -> Vec<Advisory> {
-    let limits = Limits::default();
-    let mut batch = Batch::new(&limits);
-    if let Some(data) = std::env::var_os("MUSTER_DATA") {
-        let read = |name: &str| std::fs::read(Path::new(&data).join("feeds").join(name)).unwrap();
-        osv::read("alma", &read("alma-osv.tar.gz"), &limits, &mut batch);
-        debian::read_list("debian", &read("debian-dsa-dla.tar.gz"), &limits, &mut batch);
-    } else {
-        println!("  without MUSTER_DATA: advisories are made for this host's packages");
-    }
-    // Some that this host lacks, whatever was read.
-    for (number, row) in rows.iter().enumerate().step_by(3) {
-        let text = |column: &str| row.get(column).as_str().unwrap_or("").to_owned();
-        let (release, version) = (text("release"), text("version"));
-        let (id, number_of_release) = release.split_once(':').unwrap_or((&release, ""));
-        let target = Target::Package(Package {
-            ecosystem: "bench".into(),
-            platform: Some(Platform::new(id, number_of_release, "")),
-            kind: PackageKind::Binary,
-            name: text("name").into(),
-            arches: Vec::new(),
-            module: None,
-        });
-        let scheme = if text("format") == "rpm" { Scheme::Rpm } else { Scheme::Dpkg };
-        for (step, end) in ["~old", "+fix1", "+fix2"].iter().enumerate() {
-            let fixed = format!("{version}{end}");
-            let mut advisory = Advisory::new(Source::Osv, "bench", &format!("BENCH-{number}-{step}"));
-            let mut entry = Affected::new(target.clone(), Versions::before(scheme, &fixed), FixState::Fixed);
-            entry.fixes.push(Fix { version: fixed.into(), ..Fix::default() });
-            advisory.affected.push(entry);
-            batch.advisories.push(advisory);
-        }
-    }
-    batch.advisories
-}
-
-fn multiplied(real: &[Advisory], count: usize) -> Vec<Advisory> {
-    let renamed = |(number, advisory): (usize, &Advisory)| {
-        let round = number / real.len();
-        let mut advisory = advisory.clone();
-        if round > 0 {
-            advisory.id = format!("{}-r{round}", advisory.id).into();
-            for entry in &mut advisory.affected {
-                if let Target::Package(package) = &mut entry.target {
-                    package.name = format!("{}-r{round}", package.name).into();
-                }
-            }
-        }
-        advisory
+/// What a changed upload does about patches: those that its changed rows note are summed up, as they were and as they are.
+fn matching(corpus: &Corpus, report: &mut Report, plain: impl FnMut() -> std::time::Duration) {
+    let mut shard = stages::shard(corpus, 1, &corpus.catalogs().large);
+    let held = |shard: &Shard| shard.fleet.get(shard.fleet.find("e0").unwrap()).unwrap().held.clone().unwrap();
+    let [before, after] = [0, 1].map(|n| {
+        upload(&mut shard, 0, &stages::without_id(&corpus.drifted_document(n)));
+        held(&shard)
+    });
+    let fleet = &shard.fleet;
+    let (old, new) = (fleet.rows_of(&before), fleet.rows_of(&after));
+    let changed: Vec<u32> = old.iter().filter(|r| !new.contains(r)).chain(new.iter().filter(|r| !old.contains(r))).copied().collect();
+    let ours = || {
+        each(1_000, |_| {
+            let patches = patches_of(&fleet.rows, changed.iter());
+            let states = |held| fleet.sums_of(held, &patches).into_iter().map(|s| s.state() as usize).sum::<usize>();
+            states(&before) + states(&after)
+        })
     };
-    let least = count.max(real.len());
-    real.iter().cycle().take(least).enumerate().map(renamed).collect()
+    println!("  {} rows changed, which note {} patches", changed.len(), patches_of(&fleet.rows, changed.iter()).len());
+    report.pair("patch-loop", "changed rows matched, against a loop over the host's packages", ours, plain);
 }
 
-fn definitions(real: &[Advisory], count: usize) -> Vec<Arc<Definition>> {
-    define(multiplied(real, count), &Limits::default()).unwrap().definitions
+/// The same uploads into a fleet of ten times the endpoints, one endpoint after the other.
+fn endpoints(corpus: &Corpus, report: &mut Report) {
+    let documents: Vec<Vec<u8>> = (0..8).map(|n| stages::without_id(&corpus.drifted_document(n))).collect();
+    let mut fleets = [20_000u32, 2_000].map(|size| {
+        let mut shard = stages::shard(corpus, size, &corpus.catalogs().large);
+        for i in 0..size {
+            upload(&mut shard, i, &documents[usize::try_from(i % 8).unwrap()]);
+        }
+        (shard, size, 0u32)
+    });
+    let [large, small] = &mut fleets;
+    let round = |(shard, size, turn): &mut (Shard, u32, u32)| {
+        *turn += 1;
+        let from = *turn;
+        // Endpoints that are far from each other in memory.
+        each(256, |i| {
+            let endpoint = (i + from * 256).wrapping_mul(7919) % *size;
+            upload(shard, endpoint, &documents[usize::try_from((endpoint + from) % 8).unwrap()])
+        })
+    };
+    report.pair("endpoints-x10", "changed scan in a fleet of 20,000 against 2,000", || round(large), || round(small));
 }
 
 /// The same uploads, some rows new each time, into two fleets: one knows a tenth of the advisories.
-fn uploads(corpus: &Corpus, small: &Arc<Catalog>, large: &Arc<Catalog>) {
-    let strip = |document: Vec<u8>| String::from_utf8(document).unwrap().replacen("\"endpoint\":\"bench\",", "", 1).into_bytes();
+fn uploads(corpus: &Corpus, report: &mut Report) {
+    let strip = |document: Vec<u8>| stages::without_id(&document);
     let documents: Vec<Vec<u8>> = (0..8).map(|n| strip(native::encode(&corpus.drifted(n), None, |_| true))).collect();
-    let mut fleets = [large, small].map(|catalog| {
-        let mut shard = stages::shard(corpus, 8);
-        shard.apply(vec![Input::Catalog { catalog: catalog.clone(), news: Vec::new() }], 1);
+    let mut fleets = [&corpus.catalogs().large, &corpus.catalogs().small].map(|catalog| {
+        let mut shard = stages::shard(corpus, 8, catalog);
         for (at, document) in (0..8).zip(&documents) {
             upload(&mut shard, at, document);
         }
@@ -175,7 +129,12 @@ fn uploads(corpus: &Corpus, small: &Arc<Catalog>, large: &Arc<Catalog>) {
     };
     // One closure at a time may turn.
     let cell = std::cell::RefCell::new(&mut round);
-    pair("changed scan under 300,000 advisories against 30,000", "<= 1.1x", || cell.borrow_mut()(large, 0), || cell.borrow_mut()(small, 1));
+    report.pair(
+        "rules-x10",
+        "changed scan under 300,000 advisories against 30,000",
+        || cell.borrow_mut()(large, 0),
+        || cell.borrow_mut()(small, 1),
+    );
     let mut number = [1_000u32; 2];
     let mut fresh = |shard: &mut Shard, which: usize| {
         let documents: Vec<Vec<u8>> = (0..16).map(|n| strip(corpus.drifted_document(number[which] + n))).collect();
@@ -183,7 +142,7 @@ fn uploads(corpus: &Corpus, small: &Arc<Catalog>, large: &Arc<Catalog>) {
         each(16, |i| upload(shard, i % 8, &documents[usize::try_from(i).unwrap()]))
     };
     let cell = std::cell::RefCell::new(&mut fresh);
-    pair("ten packages new to the fleet, the same", "<= 1.1x", || cell.borrow_mut()(large, 0), || cell.borrow_mut()(small, 1));
+    report.pair("rules-x10", "ten packages new to the fleet, the same", || cell.borrow_mut()(large, 0), || cell.borrow_mut()(small, 1));
 }
 
 fn upload(shard: &mut Shard, endpoint: u32, document: &[u8]) {

@@ -1,6 +1,6 @@
 """Times what other scanners take for one host and the feed that the benches of patches use: the whole command, as an operator runs it.
 
-  MUSTER_DATA=FOLDER [MUSTER_TRIVY=PROGRAM] python3 benches/peers.py [RUNS]
+  MUSTER_DATA=FOLDER [MUSTER_TRIVY=PROGRAM] python3 benches/peers.py [RUNS [oscap | trivy]]
 
 Prints a line for each: name, packages, advisories, median milliseconds of the clock and of the processor. `oscap oval analyse` is given the facts of the bionic host, so that it need not collect them;
 Trivy finds the 707 packages of a Debian in its files, with a database of DSA and DLA made by tests/patches/linux/trivy_db.py.
@@ -54,20 +54,24 @@ def trivy(program, data, folder, runs):
     print(f"trivy rootfs\t{len(rows)}\t8940\t{found}")
 
 
-def main(runs):
+def main(runs, only):
     data = pathlib.Path(os.environ.get("MUSTER_DATA") or sys.exit("MUSTER_DATA names no folder with feeds"))
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        if shutil.which("oscap"):
+        if only == "trivy":
+            pass
+        elif shutil.which("oscap"):
             oscap(data, folder, runs)
         else:
             print("oscap: skipped, it is not installed", file=sys.stderr)
         program = os.environ.get("MUSTER_TRIVY", "trivy")
-        if shutil.which(program):
+        if only == "oscap":
+            pass
+        elif shutil.which(program):
             trivy(program, data, folder, runs)
         else:
             print("trivy: skipped, it is not installed; MUSTER_TRIVY names it", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5, sys.argv[2] if len(sys.argv) > 2 else None)

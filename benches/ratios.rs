@@ -1,70 +1,70 @@
-//! `cargo bench`: prints ratios against an anchor measured in the same run, never times alone. benches/README.md says how to read them.
-//!
-//! Each line is a pair timed in turn, A B A B ..., over several rounds; the ratio is that of the medians.
+//! `cargo bench`: prints ratios against an anchor measured in the same run, never times alone, and at the end one table of all goals. benches/README.md
+//! says how to read it.
 
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
     clippy::cast_precision_loss,
+    clippy::string_slice,
     reason = "a benchmark that cannot go on should stop and say so"
 )]
 
 mod anchor;
+mod catalogs;
 mod corpus;
+mod engines;
 mod http;
 mod inverted;
+mod million;
 mod patch;
+mod rego;
+mod report;
+mod scanners;
 mod scap;
 mod stages;
 mod store;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Rounds of a pair.
-const ROUNDS: usize = 15;
+use corpus::Corpus;
+use report::Report;
+
+type Part = fn(&Corpus, &mut Report);
+
+const PARTS: [(&str, Part); 8] = [
+    ("stages", stages::run),
+    ("store", store::run),
+    ("http", http::run),
+    ("scap", scap::run),
+    ("inverted", inverted::run),
+    ("patch", patch::run),
+    ("engines", engines::run),
+    ("scanners", scanners::run),
+];
 
 fn main() {
     // `cargo bench` passes flags that are meant for the standard harness.
     let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
-    let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|w| name.contains(w.as_str()));
-    println!("{:<58} {:>12} {:>12} {:>8}  goal", "work", "this", "anchor", "ratio");
-    let corpus = corpus::Corpus::collect();
-    let parts = [
-        ("stages", stages::run as fn(&corpus::Corpus)),
-        ("store", store::run),
-        ("http", http::run),
-        ("scap", scap::run),
-        ("inverted", inverted::run),
-        ("patch", patch::run),
-    ];
-    for (name, run) in parts {
-        if is_wanted(name) {
-            run(&corpus);
+    let all = wanted.is_empty() || wanted.iter().any(|w| w == "table");
+    let mut report = Report::default();
+    if wanted.iter().any(|w| w == "million") {
+        million::run(&mut report);
+    }
+    let parts: Vec<_> = PARTS.iter().filter(|(name, _)| all || wanted.iter().any(|w| name.contains(w.as_str()))).collect();
+    if !parts.is_empty() {
+        Report::head();
+        let corpus = Corpus::collect();
+        parts.iter().for_each(|(_, run)| run(&corpus, &mut report));
+        if all {
+            million::remembered(&mut report);
         }
     }
-}
-
-/// Times two things in turn and prints the ratio of their medians.
-fn pair(name: &str, goal: &str, mut this: impl FnMut() -> Duration, mut anchor: impl FnMut() -> Duration) {
-    let (mut a, mut b) = (Vec::new(), Vec::new());
-    this();
-    anchor();
-    for _ in 0..ROUNDS {
-        a.push(this());
-        b.push(anchor());
+    let table = report.table(all);
+    println!("\n{table}");
+    if let Some(path) = std::env::var_os("MUSTER_TABLE") {
+        report::write(Path::new(&path), &table);
     }
-    let (a, b) = (median(a), median(b));
-    print(
-        name,
-        &format!("{:.1} us", a.as_secs_f64() * 1e6),
-        &format!("{:.1} us", b.as_secs_f64() * 1e6),
-        a.as_secs_f64() / b.as_secs_f64(),
-        goal,
-    );
-}
-
-fn print(name: &str, this: &str, anchor: &str, ratio: f64, goal: &str) {
-    println!("{name:<58} {this:>12} {anchor:>12} {ratio:>8.3}  {goal}");
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

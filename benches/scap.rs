@@ -23,24 +23,25 @@ use muster::state::memory::MemoryStore;
 use muster::xml;
 
 use crate::corpus::Corpus;
-use crate::{each, median, print};
+use crate::report::{Report, Unit};
+use crate::{each, median};
 
-pub(crate) fn run(_: &Corpus) {
+pub(crate) fn run(_: &Corpus, report: &mut Report) {
     let Some(data) = std::env::var_os("MUSTER_DATA").map(PathBuf::from) else {
-        println!("scap: skipped, MUSTER_DATA names no folder with content");
+        report.skip(&["oval-command", "oval-library"], "MUSTER_DATA names no folder with content");
         return;
     };
     if Command::new("oscap").arg("--version").output().is_err() {
-        println!("scap: skipped, oscap is not installed");
+        report.skip(&["oval-command", "oval-library"], "oscap is not installed");
         return;
     }
     let debian = ("ssg-debian12-oval.xml.gz", "bookworm.debian12-oval.syschar.xml.gz", "SSG Debian 12, 1,012 definitions");
     let bionic = ("com.ubuntu.bionic.cve.oval.xml.bz2", "bionic-texlive.syschar.xml.gz", "Ubuntu bionic, 11,976 definitions");
     let mut inside = Vec::new();
     for (definitions, characteristics, name) in [debian, bionic] {
-        inside.push(hosts(&data.join("oval").join(definitions), &data.join("syschar").join(characteristics), name));
+        inside.push(hosts(&data.join("oval").join(definitions), &data.join("syschar").join(characteristics), name, report));
     }
-    fleet(&data, inside[0]);
+    fleet(&data, inside[0], report);
     compiled(&data);
 }
 
@@ -50,7 +51,7 @@ fn text(path: &Path) -> String {
 
 /// One host that was never seen: its system characteristics parsed, all definitions evaluated.
 /// What the library takes for it, if it could be asked.
-fn hosts(definitions: &Path, characteristics: &Path, name: &str) -> Option<Duration> {
+fn hosts(definitions: &Path, characteristics: &Path, name: &str, report: &mut Report) -> Option<Duration> {
     let limits = Limits::default();
     let (definitions, characteristics) = (text(definitions), text(characteristics));
     let content = Arc::new(muster::oval::read::read_text(&definitions, "oval", &limits).unwrap());
@@ -83,15 +84,15 @@ fn hosts(definitions: &Path, characteristics: &Path, name: &str) -> Option<Durat
         inside.extend(library(&defs, &chars));
     }
     let (a, b) = (median(a), median(b));
-    let ratio = |anchor: Duration| a.as_secs_f64() / anchor.as_secs_f64();
-    let us = |d: Duration| format!("{:.1} us", d.as_secs_f64() * 1e6);
-    print(&format!("{name}: against oscap oval analyse"), &us(a), &us(b), ratio(b), "<= 1/150 (0.0067)");
+    let (a, b) = (a.as_secs_f64(), b.as_secs_f64());
+    report.line("oval-command", &format!("{name}: against oscap oval analyse"), Unit::Seconds, a, b);
     if inside.is_empty() {
-        println!("the library itself: skipped, python3 or libopenscap is not there");
+        report.skip(&["oval-library"], "python3 or libopenscap is not there");
         return None;
     }
     let inside = median(inside);
-    print(&format!("{name}: against libopenscap's parse and evaluate"), &us(a), &us(inside), ratio(inside), "<= 0.1x");
+    let name = format!("{name}: against libopenscap's parse and evaluate");
+    report.line("oval-library", &name, Unit::Seconds, a, inside.as_secs_f64());
     Some(inside)
 }
 
@@ -113,7 +114,7 @@ fn packs(content: &Path, profile: &str) -> Vec<ScapPack> {
 }
 
 /// A fleet that is judged by a whole profile: the first upload, and one in which a few objects changed.
-fn fleet(data: &Path, inside: Option<Duration>) {
+fn fleet(data: &Path, inside: Option<Duration>, report: &mut Report) {
     let pack = merge(&Sources { scap: &packs(&data.join("scap/ssg-debian12-ds-0.1.82.xml.gz"), "(all)"), ..Sources::default() });
     let pack = Arc::new(Pack::from_bytes(pack).unwrap());
     let mut store: Box<dyn Store> = Box::new(MemoryStore::default());
@@ -147,10 +148,8 @@ fn fleet(data: &Path, inside: Option<Duration>) {
             upload(&changed[turn % 2]);
         })
     });
-    let ours = median(times.collect());
-    let us = |d: Duration| format!("{:.1} us", d.as_secs_f64() * 1e6);
-    let ratio = ours.as_secs_f64() / inside.as_secs_f64();
-    print("the same host again, changed: to durable batch, all rules", &us(ours), &us(inside), ratio, "");
+    let ours = median(times.collect()).as_secs_f64();
+    report.line("", "the same host again, changed: to durable batch, all rules", Unit::Seconds, ours, inside.as_secs_f64());
 }
 
 /// All products at once: what compiling costs, and what the opened pack holds.

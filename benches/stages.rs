@@ -1,10 +1,12 @@
 //! One upload through the core, against reading it with serde_json, and against bare decompression.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use muster::ingest::prepare;
 use muster::limits::Limits;
+use muster::patch::catalog::Catalog;
 use muster::policy::Policy;
 use muster::scan::inflate::{Encoding, inflate};
 use muster::scan::{TableData, native};
@@ -13,14 +15,16 @@ use muster::state::Store;
 use muster::state::memory::MemoryStore;
 
 use crate::corpus::Corpus;
-use crate::{anchor, each, pair};
+use crate::report::Report;
+use crate::{anchor, each};
 
-/// A shard that knows the corpus' host, in memory.
-pub(crate) fn shard(corpus: &Corpus, endpoints: u32) -> Shard {
+/// A shard in memory, with the corpus' pack, a catalog and some endpoints.
+pub(crate) fn shard(corpus: &Corpus, endpoints: u32, catalog: &Arc<Catalog>) -> Shard {
     let mut store: Box<dyn Store> = Box::new(MemoryStore::default());
-    let empty = std::sync::Arc::new(muster::pack::Pack::from_bytes(muster::pack::compile(&[], &[])).unwrap());
+    let empty = Arc::new(muster::pack::Pack::from_bytes(muster::pack::compile(&[], &[])).unwrap());
     let mut shard = Shard::load(&mut *store, Limits::default(), "bench", |_| None, empty).unwrap();
     shard.apply(vec![Input::Swap { pack: corpus.pack.clone(), policy: Box::new(Policy::default()) }], 1);
+    shard.apply(vec![Input::Catalog { catalog: catalog.clone(), news: Vec::new() }], 1);
     (0..endpoints).for_each(|i| enroll(&mut shard, i));
     shard
 }
@@ -32,7 +36,7 @@ fn enroll(shard: &mut Shard, number: u32) {
 
 /// A shard that knows all rows of the corpus from three endpoints, none of which is near it: each lacks another third.
 fn mixed_shard(corpus: &Corpus) -> Shard {
-    let mut shard = shard(corpus, 4);
+    let mut shard = shard(corpus, 4, &corpus.catalogs().large);
     for third in 0..3u32 {
         let mut scan = corpus.scan.clone();
         for data in scan.tables.values_mut() {
@@ -57,19 +61,20 @@ fn upload(shard: &mut Shard, id: &str, document: &[u8]) -> usize {
     applied.batch.changes.iter().map(|(_, k, v)| k.len() + v.as_ref().map_or(0, Vec::len)).sum()
 }
 
-fn without_id(document: &[u8]) -> Vec<u8> {
+pub(crate) fn without_id(document: &[u8]) -> Vec<u8> {
     String::from_utf8(document.to_vec()).unwrap().replacen("\"endpoint\":\"bench\",", "", 1).into_bytes()
 }
 
-pub(crate) fn run(corpus: &Corpus) {
+pub(crate) fn run(corpus: &Corpus, report: &mut Report) {
+    let catalog = &corpus.catalogs().large;
     let document = without_id(&corpus.document);
     let variants: Vec<Vec<u8>> = (0..8).map(|n| without_id(&corpus.drifted_document(n))).collect();
 
-    pair(
-        "first upload of a fleet: every row new",
+    report.pair(
         "",
+        "first upload of a fleet: every row new",
         || {
-            let mut shard = shard(corpus, 1);
+            let mut shard = shard(corpus, 1, catalog);
             let start = Instant::now();
             upload(&mut shard, "e0", &document);
             start.elapsed()
@@ -77,14 +82,14 @@ pub(crate) fn run(corpus: &Corpus) {
         || each(20, |_| anchor::parse(&document)),
     );
 
-    let mut known = shard(corpus, 64);
+    let mut known = shard(corpus, 64, catalog);
     for i in 0..64u32 {
         upload(&mut known, &format!("e{i}"), &variants[usize::try_from(i % 8).unwrap()]);
     }
     let mut mixed = mixed_shard(corpus);
-    pair(
+    report.pair(
+        "fresh-image",
         "first upload of an image never seen, rows known",
-        "<= 1.5x",
         || {
             // Its image goes with it.
             mixed.apply(vec![Input::Remove { endpoint: "e3".to_owned() }], 1);
@@ -97,9 +102,9 @@ pub(crate) fn run(corpus: &Corpus) {
     );
 
     let mut turn = 0u32;
-    pair(
-        "changed scan, judged by all rules, image known",
-        "<= 0.25x",
+    report.pair(
+        "changed",
+        "changed scan, judged by all rules and advisories, image known",
         || {
             each(64, |i| {
                 turn += u32::from(i == 0);
@@ -109,20 +114,20 @@ pub(crate) fn run(corpus: &Corpus) {
         || each(20, |_| anchor::parse(&document)),
     );
 
-    pair(
-        "the same scan again: decoded and found unchanged",
+    report.pair(
         "",
+        "the same scan again: decoded and found unchanged",
         || each(64, |_| upload(&mut known, "e0", &document)),
         || each(20, |_| anchor::parse(&document)),
     );
-    pair(
-        "the same bytes again: recognised before inflating",
+    report.pair(
         "",
+        "the same bytes again: recognised before inflating",
         || each(64, |_| BodyHash::of(&document)),
         || each(20, |_| anchor::parse(&document)),
     );
 
-    inflated(&mut known, &variants);
+    inflated(&mut known, &variants, report);
     let rows = known.rows().len();
     println!(
         "  fleet after this: {} endpoints, {rows} distinct rows, {} images, {} classes",
@@ -132,15 +137,15 @@ pub(crate) fn run(corpus: &Corpus) {
     );
 }
 
-fn inflated(known: &mut Shard, variants: &[Vec<u8>]) {
+fn inflated(known: &mut Shard, variants: &[Vec<u8>], report: &mut Report) {
     let mut turn = 0u32;
     let zipped: Vec<Vec<u8>> = variants.iter().map(|v| zstd::bulk::compress(v, 3).unwrap()).collect();
     let (mut text, mut bare) = (Vec::new(), zstd::bulk::Decompressor::new().unwrap());
     let limits = Limits::default();
     let mut out = vec![0u8; variants[0].len() * 2];
-    pair(
+    report.pair(
+        "zstd",
         "changed zstd upload: inflate, parse, judge, diff, encode",
-        "<= 1.5x",
         || {
             each(64, |i| {
                 turn += u32::from(i == 0);

@@ -7,9 +7,9 @@ use muster::state::embedded::EmbeddedStore;
 use muster::state::{Batch, Space, Store};
 
 use crate::corpus::Corpus;
-use crate::pair;
+use crate::report::{Report, Unit};
 
-pub(crate) fn run(_: &Corpus) {
+pub(crate) fn run(_: &Corpus, report: &mut Report) {
     for batch_size in [1u32, 16, 64, 256] {
         let folder = tempfile::tempdir_in(std::env::temp_dir()).unwrap();
         let mut store = EmbeddedStore::open(&folder.path().join("store"), 0).unwrap();
@@ -17,13 +17,12 @@ pub(crate) fn run(_: &Corpus) {
         let mut key = 0u32;
         // What a changed upload writes: its endpoint and an event.
         let value: Vec<u8> = (0..600u32).map(|i| u8::try_from(i * 7 % 251).unwrap()).collect();
-        let goal = if batch_size >= 16 { "<= 2x (>= 0.5x the puts)" } else { "" };
-        let value_log = value.clone();
-        pair(
+        let (mut cpu, mut cpu_log, mut rounds) = (0.0, 0.0, 0u32);
+        report.pair(
+            if batch_size >= 16 { "commit" } else { "" },
             &format!("group commit, {batch_size} uploads of 600 bytes in a batch"),
-            goal,
             || {
-                let start = Instant::now();
+                let (start, before) = (Instant::now(), processor());
                 for _ in 0..10 {
                     let mut batch = Batch::default();
                     for _ in 0..batch_size {
@@ -32,20 +31,36 @@ pub(crate) fn run(_: &Corpus) {
                     }
                     store.commit(&batch).unwrap();
                 }
+                cpu += processor() - before;
+                rounds += 1;
                 start.elapsed() / (10 * batch_size)
             },
             || {
-                let start = Instant::now();
+                let (start, before) = (Instant::now(), processor());
                 for _ in 0..10 {
                     let mut frame = Vec::new();
                     for _ in 0..batch_size {
-                        frame.extend_from_slice(&value_log);
+                        frame.extend_from_slice(&value);
                     }
                     log.write_all(&frame).unwrap();
                     log.sync_data().unwrap();
                 }
+                cpu_log += processor() - before;
                 start.elapsed() / (10 * batch_size)
             },
         );
+        let puts = f64::from(rounds * 10 * batch_size);
+        let key = if batch_size == 64 { "commit-cpu" } else { "" };
+        report.line(key, &format!("  its processor time a put, {batch_size} in a batch"), Unit::Seconds, cpu / puts, cpu_log / puts);
     }
+}
+
+/// Seconds of processor time that the threads of this process had, those of the store's background included.
+fn processor() -> f64 {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let of = |task: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<f64>().ok()
+    };
+    threads.flatten().filter_map(of).sum::<f64>() / 1e9
 }

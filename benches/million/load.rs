@@ -1,0 +1,125 @@
+//! Load on a daemon that holds a big fleet: machines' next scans over kept connections, each body made before, beside a server that reads and forgets them.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::client::conn::http1::SendRequest;
+use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, HOST};
+use hyper::{Request, StatusCode};
+use muster::simulate::document::id;
+use muster::simulate::fleet::Fleet;
+use rayon::prelude::*;
+
+use crate::http::{connect, discarding, exchange};
+use crate::median_of;
+use crate::report::{Report, Unit};
+
+const CLIENTS: usize = 64;
+const ROUNDS: u32 = 5;
+/// Machines that send in a round, each once.
+const SENDERS: u32 = 4_000;
+
+struct Body {
+    path: String,
+    key: String,
+    bytes: Bytes,
+}
+
+/// The keys of machines, as `muster fleet build --keys` wrote them.
+pub(super) fn keys(path: &Path) -> HashMap<String, String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines().filter_map(|l| l.split_once(' ')).map(|(id, key)| (id.to_owned(), format!("Bearer {key}"))).collect()
+}
+
+/// Rounds of changed scans, each followed by the same bytes again, at both servers in turn. `from` is the step that machines are at.
+pub(super) fn run(fleet: &Fleet, keys: &HashMap<String, String>, endpoints: u32, from: u32, daemon: SocketAddr, report: &mut Report) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let other = runtime.block_on(discarding());
+    let (mut changed, mut same, mut changed_anchor, mut same_anchor) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut waits, mut waits_same) = (Vec::new(), Vec::new());
+    for round in 0..=ROUNDS {
+        let made = Instant::now();
+        let bodies: Arc<Vec<Body>> = Arc::new(
+            (0..SENDERS.min(endpoints))
+                .into_par_iter()
+                .map(|n| {
+                    // Far from each other in the fleet, others in each round.
+                    let number = u32::try_from((u64::from(round * SENDERS + n) * 7_919) % u64::from(endpoints)).unwrap();
+                    let document = fleet.facts(number, from + 1).document();
+                    let id = id(number);
+                    let key = keys[&id].clone();
+                    Body { path: format!("/v1/endpoints/{id}/scan"), key, bytes: zstd::bulk::compress(&document, 3).unwrap().into() }
+                })
+                .collect(),
+        );
+        println!(
+            "  round {round}: {} bodies of {} kB made in {:.1} s",
+            bodies.len(),
+            bodies[0].bytes.len() >> 10,
+            made.elapsed().as_secs_f64()
+        );
+        let ours = runtime.block_on(send(bodies.clone(), daemon, None));
+        let anchor = runtime.block_on(send(bodies.clone(), other, Some("/inflate")));
+        let ours_same = runtime.block_on(send(bodies.clone(), daemon, None));
+        let anchor_same = runtime.block_on(send(bodies, other, Some("/read")));
+        // The first round warms up.
+        if round > 0 {
+            changed.push(ours.0);
+            changed_anchor.push(anchor.0);
+            same.push(ours_same.0);
+            same_anchor.push(anchor_same.0);
+            waits.extend(ours.1);
+            waits_same.extend(ours_same.1);
+        }
+    }
+    report.line(
+        "million-load",
+        "loaded: changed scans, zstd / read and inflate",
+        Unit::PerSecond,
+        median_of(changed),
+        median_of(changed_anchor),
+    );
+    report.line("million-same", "loaded: the same bytes again / read", Unit::PerSecond, median_of(same), median_of(same_anchor));
+    for (name, mut waits) in [("changed scans", waits), ("the same bytes again", waits_same)] {
+        waits.sort_unstable();
+        let of = |thousandths: usize| waits[(waits.len() - 1) * thousandths / 1000].as_secs_f64();
+        report.line("", &format!("  {name} at that rate: p50 of an answer"), Unit::Seconds, of(500), None);
+        report.line("", &format!("  {name} at that rate: p99 of an answer"), Unit::Seconds, of(990), None);
+    }
+}
+
+/// Sends all bodies over so many connections: a second how many, and how long each took.
+async fn send(bodies: Arc<Vec<Body>>, to: SocketAddr, path: Option<&'static str>) -> (f64, Vec<Duration>) {
+    let mut senders: Vec<SendRequest<Full<Bytes>>> = Vec::new();
+    for _ in 0..CLIENTS {
+        senders.push(connect(to).await);
+    }
+    let (next, begun) = (Arc::new(AtomicUsize::new(0)), Instant::now());
+    let one = |mut sender: SendRequest<Full<Bytes>>| {
+        let (bodies, next) = (bodies.clone(), next.clone());
+        tokio::spawn(async move {
+            let mut waits = Vec::new();
+            while let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let request = Request::put(path.unwrap_or(&body.path)).header(HOST, "bench").header(AUTHORIZATION, &body.key);
+                let request = request.header(CONTENT_ENCODING, "zstd").body(Full::new(body.bytes.clone())).unwrap();
+                let sent = Instant::now();
+                let (status, answer) = exchange(&mut sender, request).await;
+                assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer));
+                waits.push(sent.elapsed());
+            }
+            waits
+        })
+    };
+    let running: Vec<_> = senders.into_iter().map(one).collect();
+    let mut waits = Vec::new();
+    for client in running {
+        waits.extend(client.await.unwrap());
+    }
+    (f64::from(u32::try_from(waits.len()).unwrap()) / begun.elapsed().as_secs_f64(), waits)
+}
