@@ -31,8 +31,6 @@ struct Entry {
     /// The row that came after it in the image that was founded last, [`NO_ROW`] if none did. A guess: what it means may have changed.
     next: RowId,
     digest: Digest,
-    /// What it says to the terms of the present pack.
-    hits: Box<[Hit]>,
     /// What it says of the patches of the present catalog, sorted. Empty, and then without an allocation, for most rows.
     notes: Box<[Note]>,
 }
@@ -47,6 +45,8 @@ pub struct Said {
 #[derive(Debug)]
 pub struct Rows {
     entries: Vec<Option<Entry>>,
+    /// What rows say to the terms of the present pack. By row, and apart from them, so that another pack's answers take their place at once.
+    hits: Vec<Box<[Hit]>>,
     free: Vec<RowId>,
     /// By table and bytes. INVARIANT: a hash is never proof; every find compares the bytes. The hash is keyed for this process.
     by_bytes: HashTable<RowId>,
@@ -60,6 +60,7 @@ impl Default for Rows {
     fn default() -> Rows {
         Rows {
             entries: Vec::new(),
+            hits: Vec::new(),
             free: Vec::new(),
             by_bytes: HashTable::new(),
             hasher: RandomState::default(),
@@ -139,7 +140,7 @@ impl Rows {
     }
 
     pub fn hits(&self, id: RowId) -> &[Hit] {
-        self.entry(id).map_or(&[], |e| &e.hits)
+        self.hits.get(slot(id)).map_or(&[], |hits| hits)
     }
 
     pub fn notes(&self, id: RowId) -> &[Note] {
@@ -185,9 +186,9 @@ impl Rows {
             self.entries.push(None);
         }
         let digest = Digest::of_row(table, canonical);
-        let (hits, notes) = (Box::default(), Box::default());
-        let entry = Entry { table, bytes: canonical.into(), canonical: id, references: 0, next: NO_ROW, digest, hits, notes };
+        let entry = Entry { table, bytes: canonical.into(), canonical: id, references: 0, next: NO_ROW, digest, notes: Box::default() };
         self.entries[slot(id)] = Some(entry);
+        self.say(id, Box::default());
         self.unreferenced += 1;
         self.index(id);
     }
@@ -206,9 +207,22 @@ impl Rows {
         });
         let Said { hits, notes } = said;
         let canonical = of.unwrap_or(id);
-        self.entries[slot(id)] = Some(Entry { table, bytes, canonical, references: 0, next: NO_ROW, digest, hits, notes });
+        self.entries[slot(id)] = Some(Entry { table, bytes, canonical, references: 0, next: NO_ROW, digest, notes });
+        self.say(id, hits);
         self.index(id);
         id
+    }
+
+    fn say(&mut self, id: RowId, hits: Box<[Hit]>) {
+        if self.hits.len() <= slot(id) {
+            self.hits.resize_with(slot(id) + 1, Box::default);
+        }
+        self.hits[slot(id)] = hits;
+    }
+
+    /// Puts the answers to another pack, by row, in the place of the present ones, and gives those.
+    pub fn replace_hits(&mut self, hits: Vec<Box<[Hit]>>) -> Vec<Box<[Hit]>> {
+        std::mem::replace(&mut self.hits, hits)
     }
 
     fn index(&mut self, id: RowId) {
@@ -251,6 +265,7 @@ impl Rows {
                 found.remove();
             }
             self.entries[slot(id)] = None;
+            self.say(id, Box::default());
             self.free.push(id);
             if !alias {
                 freed.push(id);
@@ -269,10 +284,10 @@ impl Rows {
     /// Asks every row the terms of a new pack, in parallel: the one time that a rule is evaluated.
     pub fn ask_all(&mut self, pack: &Pack, limits: &crate::limits::Limits) {
         use rayon::prelude::*;
-        self.entries.par_iter_mut().enumerate().for_each(|(at, entry)| {
-            let Some(entry) = entry else { return };
-            if slot(entry.canonical) == at {
-                entry.hits = ask(pack, entry.table, &entry.bytes, limits);
+        self.hits.resize_with(self.entries.len(), Box::default);
+        self.entries.par_iter().zip(&mut self.hits).enumerate().for_each(|(at, (entry, hits))| {
+            if let Some(entry) = entry.as_ref().filter(|e| slot(e.canonical) == at) {
+                *hits = ask(pack, entry.table, &entry.bytes, limits);
             }
         });
     }

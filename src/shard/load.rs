@@ -3,13 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use super::patches::{Patches, StoredExemption};
 use super::stored::Known;
-use super::{Alert, Kept, Shard, Totals, outbox};
+use super::{Alert, Kept, Shard, Totals, outbox, stored, swap};
 use crate::deploy::{Action, Blocked, Task, TaskState};
 use crate::fleet::Fleet;
+use crate::fleet::classes::Classes;
 use crate::limits::Limits;
 use crate::pack::Pack;
 use crate::pack::program::Tallies;
@@ -77,8 +79,16 @@ impl Shard {
             joins: HashMap::new(),
             live: Vec::new(),
             totals: Totals::default(),
+            generation: meta.get("generation").and_then(|n| n.parse().ok()).unwrap_or(0),
+            generation_keys: BTreeSet::new(),
+            moved: RoaringBitmap::new(),
+            stale_classes: BTreeSet::new(),
+            settling: RoaringBitmap::new(),
         };
         shard.load_fleet(store, known_pack)?;
+        if meta.contains_key("settling") {
+            shard.settling.insert_range(0..shard.fleet.places());
+        }
         shard.load_rest(store)?;
         shard.load_decisions(store)?;
         shard.stand_all();
@@ -105,13 +115,7 @@ impl Shard {
             self.fleet.restore_image(number(Space::Images, k)?, decode(Space::Images, k, v)?);
             Ok(())
         })?;
-        self.fleet.classes.reset(self.pack.rules().map(|r| self.pack.rule(r).requirement).collect());
-        // Without the pack that they are verdicts of, classes say nothing; the swap that follows makes new ones.
-        store.each(Space::Classes, &mut |k, v| {
-            let verdicts: &[u8] = if known_pack { v } else { &[] };
-            self.fleet.classes.insert(number(Space::Classes, k)?, verdicts);
-            Ok(())
-        })?;
+        self.load_classes(store, known_pack)?;
         store.each(Space::Shared, &mut |k, v| {
             let id = k.try_into().map(u64::from_be_bytes).map_err(|_| damaged(Space::Shared, k, "its key is not a number"))?;
             self.fleet.sharing.restore(id, decode(Space::Shared, k, v)?);
@@ -123,8 +127,56 @@ impl Shard {
             self.fleet.restore(endpoint);
             Ok(())
         })?;
+        self.load_moves(store)?;
         self.fleet.restored();
+        let classes = &self.fleet.classes;
+        self.stale_classes.extend(classes.recorded().iter().filter(|id| !classes.contains(**id)));
         self.fleet.ask_all(&self.pack, &self.limits);
+        Ok(())
+    }
+
+    /// The classes of the last swap, and those that were made since.
+    fn load_classes(&mut self, store: &dyn Store, known_pack: bool) -> Result<(), LoadError> {
+        let mut classes = Classes::new(self.pack.rules().map(|r| self.pack.rule(r).requirement).collect(), 0);
+        // Without the pack that they are verdicts of, classes say nothing; the swap that follows makes new ones.
+        let say = |verdicts: &[u8]| if known_pack { verdicts.to_vec() } else { Vec::new() };
+        store.each(Space::Generation, &mut |k, v| {
+            self.generation_keys.insert(k.to_vec());
+            if k.first() == Some(&swap::stored::CLASS_KEY) {
+                swap::stored::classes(k, v, |id, verdicts| classes.insert(id, &say(verdicts)))?;
+            }
+            Ok(())
+        })?;
+        store.each(Space::Classes, &mut |k, v| {
+            let (id, (generation, verdicts)) = (number(Space::Classes, k)?, stored::class(v));
+            if generation == self.generation {
+                classes.insert(id, &say(verdicts));
+                classes.record(id);
+            } else {
+                self.stale_classes.insert(id);
+            }
+            Ok(())
+        })?;
+        self.fleet.classes = classes;
+        Ok(())
+    }
+
+    /// Endpoints that the last swap put into another class than their own records say.
+    fn load_moves(&mut self, store: &dyn Store) -> Result<(), LoadError> {
+        store.each(Space::Generation, &mut |k, v| {
+            if k.first() != Some(&swap::stored::MOVE_KEY) {
+                return Ok(());
+            }
+            for swap::stored::Moved { id, sequence, class } in swap::stored::moved(k, v)? {
+                let at = self.fleet.find(&id).filter(|_| !self.generation_keys.contains(&swap::stored::gone_key(&id)));
+                let held = at.and_then(|at| self.fleet.get_mut(at)).and_then(|e| e.held.as_mut());
+                if let (Some(at), Some(held)) = (at, held.filter(|h| h.sequence == sequence)) {
+                    held.class = class;
+                    self.moved.insert(at.0);
+                }
+            }
+            Ok(())
+        })?;
         Ok(())
     }
 

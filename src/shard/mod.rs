@@ -15,18 +15,21 @@ mod upload;
 
 pub use load::LoadError;
 pub use outbox::{Attempt, Pending};
+pub use swap::{Lane, Progress, Spent, Watching};
 pub use patches::{Alert, AlertCause, FeedNews, PatchStand, PatchTotals, Posture};
 pub use upload::{BodyHash, Prepared, PreparedRow, Uploaded};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::deploy::Task;
 use crate::drift::{Cause, Change, Episode};
 use crate::event::{Event, subscribed};
+use crate::fleet::classes::ClassId;
 use crate::fleet::rows::{RowId, Rows};
 use crate::fleet::shared::{self, Labels, Shared};
 use crate::fleet::{Endpoint, EndpointId, Fleet, Tables};
@@ -74,6 +77,14 @@ pub enum Input {
         pack: Arc<Pack>,
         policy: Box<Policy>,
     },
+    /// A swap begins beside the writer: what it must take up is noted from now on.
+    Watch,
+    /// It does not go on.
+    Unwatch,
+    /// It is made ready.
+    Finish(Box<Lane>),
+    /// Goes on with what a swap left to be done in small batches.
+    Settle,
     /// Another catalog of patches, and what became of the feeds that it is of; or only the latter, with the catalog as it is.
     Catalog {
         catalog: Arc<Catalog>,
@@ -97,6 +108,7 @@ impl Input {
         const SMALL: u64 = 16 << 10;
         let rows = match self {
             Input::Upload { prepared, .. } => prepared.new.iter().map(|r| r.canonical.len() + 64).sum::<usize>() + 8 * prepared.rows.len(),
+            Input::Finish(_) | Input::Swap { .. } => 32 << 20,
             Input::KeepList(list) => list.patches.iter().map(|p| p.len() + 8).sum(),
             _ => 0,
         };
@@ -112,6 +124,10 @@ pub enum Reply {
     Removed,
     Redelivered(usize),
     Swapped,
+    Watching(Watching),
+    /// With what is in use no more.
+    Switched(Box<Spent>),
+    Settled { left: u64 },
     ListKept { version: u32 },
     Exempted(Box<Exemption>),
     ExemptionEnded,
@@ -198,6 +214,16 @@ pub struct Shard {
     joins: HashMap<(TableStates, i64, Vec<RowId>), Arc<Joined>>,
     live: Vec<Live>,
     pub totals: Totals,
+    /// Counts the swaps that changed classes.
+    generation: u32,
+    /// Keys of [`Space::Generation`].
+    generation_keys: BTreeSet<Vec<u8>>,
+    /// Endpoints whose own record says another class.
+    moved: RoaringBitmap,
+    /// Records of classes of former generations.
+    stale_classes: BTreeSet<ClassId>,
+    /// Endpoints that a swap left to be held against the baselines.
+    settling: RoaringBitmap,
 }
 
 /// Counts since the process started, for metrics and the demo.
@@ -293,9 +319,8 @@ impl Shard {
                     out.wake_sinks = true;
                     Ok(Reply::Redelivered(self.outbox.revive(&sink, now_ms, &mut out.batch)))
                 }
-                Input::Swap { pack, policy } => {
-                    self.swap(pack, *policy, now_ms, &mut out);
-                    Ok(Reply::Swapped)
+                swap @ (Input::Swap { .. } | Input::Watch | Input::Unwatch | Input::Finish(_) | Input::Settle) => {
+                    self.apply_swap(swap, now_ms, &mut out)
                 }
                 Input::Catalog { catalog, news } => {
                     self.swap_catalog(catalog, &news, now_ms, &mut out);
@@ -372,9 +397,14 @@ impl Shard {
                 out.batch.delete(Space::Images, image.to_be_bytes());
             }
             if let Some(class) = endpoint.held.map(|h| h.class).filter(|c| !self.fleet.classes.contains(*c)) {
-                out.batch.delete(Space::Classes, class.to_be_bytes());
+                self.drop_class(class, out);
             }
             out.batch.delete(Space::Endpoints, id);
+            if self.moved.remove(at.0) {
+                let key = swap::stored::gone_key(id);
+                out.batch.put_record(Space::Generation, key.clone(), &());
+                self.generation_keys.insert(key);
+            }
         }
         self.turn_all(at, stood, AlertCause::EndpointRemoved, now_ms, out);
         self.event("endpoint.removed", Some(id), json!({}), now_ms, true, out);
@@ -398,6 +428,7 @@ impl Shard {
         self.settle_after_load(now_ms, out);
         self.expire_exemptions(now_ms, out);
         self.forget_episodes(now_ms, out);
+        self.settle(now_ms, out);
         self.sweep(out);
     }
 
@@ -422,6 +453,10 @@ impl Shard {
     fn sweep(&mut self, out: &mut Applied) {
         for id in self.fleet.sharing.sweep() {
             out.batch.delete(Space::Shared, id.to_be_bytes());
+        }
+        // Rows keep their ids while a swap is under way.
+        if self.fleet.is_watched() {
+            return;
         }
         let rows = &mut self.fleet.rows;
         let garbage = rows.unreferenced() + rows.aliases();
@@ -474,7 +509,8 @@ impl Shard {
         shared
     }
 
-    fn store_endpoint(&self, at: EndpointId, out: &mut Applied) {
+    fn store_endpoint(&mut self, at: EndpointId, out: &mut Applied) {
+        self.moved.remove(at.0);
         if let Some(endpoint) = self.fleet.get(at) {
             out.batch.put(Space::Endpoints, endpoint.id.as_bytes(), stored::record(endpoint));
         }
