@@ -139,7 +139,7 @@ impl Made {
         };
         let id = format!("endpoint-{number:07}");
         let endpoint = Endpoint { hostname: id.clone(), id, labels: BTreeMap::new(), key_hash: [0; 32], enrolled_ms: 0, held: Some(held) };
-        self.fleet.restore(endpoint);
+        self.fleet.restore(endpoint, None);
     }
 
     /// How many endpoints have one of these rows: all columns are read.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::deploy::Action;
 use crate::drift::DriftPolicy;
 use crate::fleet::Endpoint;
@@ -10,7 +12,7 @@ use crate::rule::FixState;
 use crate::rule::pattern::pattern_matches;
 
 /// Endpoints by id patterns, labels, or both.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     pub name: String,
     /// `*` and `?`; empty: any id.
@@ -21,8 +23,13 @@ pub struct Group {
 
 impl Group {
     pub fn holds(&self, endpoint: &Endpoint) -> bool {
-        let named = self.endpoints.is_empty() || self.endpoints.iter().any(|p| pattern_matches(p, &endpoint.id));
-        named && self.labels.iter().all(|(k, v)| endpoint.labels.get(k) == Some(v))
+        self.means(&endpoint.id, &endpoint.labels)
+    }
+
+    /// The same of an endpoint of this id and these labels.
+    pub fn means(&self, id: &str, labels: &BTreeMap<String, String>) -> bool {
+        let named = self.endpoints.is_empty() || self.endpoints.iter().any(|p| pattern_matches(p, id));
+        named && self.labels.iter().all(|(k, v)| labels.get(k) == Some(v))
     }
 }
 
@@ -58,6 +65,8 @@ pub struct Policy {
     pub excluded: BTreeSet<String>,
     /// How long events are kept.
     pub retention_ms: i64,
+    /// How long what turned is kept: how far back questions about a past instant reach.
+    pub history_ms: i64,
     /// An endpoint that is enrolled is not enrolled again.
     pub refuse_again: bool,
 }
@@ -71,6 +80,7 @@ impl Default for Policy {
             drift: DriftPolicy { hold_ms: 0, reopen_ms: 24 * 3_600_000 },
             excluded: BTreeSet::new(),
             retention_ms: 400 * 24 * 3_600_000,
+            history_ms: 400 * 24 * 3_600_000,
             refuse_again: false,
         }
     }

@@ -42,8 +42,10 @@ pub struct Config {
     /// `[drift]`: `for`, how long a rule must fail before sinks hear of it (`0s`), and `reopen_within`, how long after it was resolved an
     /// episode opens again under its id (`24h`).
     pub drift: DriftPolicy,
-    /// `[retention] events`: how long history is kept (`400d`).
+    /// `[retention] events`: how long events are kept (`400d`).
     pub retention_ms: i64,
+    /// `[retention] history`: how long what turned is kept, which is how far back questions about a past instant reach (`400d`).
+    pub history_ms: i64,
     /// `[enroll] again`: an id that is enrolled already gets a new key (`replace`) or is refused (`refuse`).
     pub refuse_again: bool,
     /// `[[sink]]`
@@ -111,6 +113,7 @@ impl Default for Config {
             exclude: BTreeSet::new(),
             drift: policy.drift,
             retention_ms: policy.retention_ms,
+            history_ms: policy.history_ms,
             refuse_again: policy.refuse_again,
             sinks: Vec::new(),
             groups: Vec::new(),
@@ -131,6 +134,7 @@ impl Config {
             drift: self.drift,
             excluded: self.exclude.clone(),
             retention_ms: self.retention_ms,
+            history_ms: self.history_ms,
             refuse_again: self.refuse_again,
         }
     }

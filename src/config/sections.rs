@@ -48,6 +48,7 @@ pub(super) fn root(mut fields: Fields<'_>, folder: &Path, config: &mut Config, p
     drift.done(problems);
     let mut retention = fields.table("retention", problems);
     span_of_time(&mut retention, "events", &mut config.retention_ms, 24 * 3_600_000, problems);
+    span_of_time(&mut retention, "history", &mut config.history_ms, 24 * 3_600_000, problems);
     retention.done(problems);
     let mut enroll = fields.table("enroll", problems);
     if let Some(refuse) = one_of(&mut enroll, "again", &[("replace", false), ("refuse", true)], problems) {

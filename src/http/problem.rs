@@ -253,6 +253,7 @@ impl From<QuestionError> for Problem {
     fn from(error: QuestionError) -> Problem {
         let detail = error.to_string();
         match error {
+            QuestionError::Unread(_) => internal(&error),
             QuestionError::Problems { problems } => {
                 Problem::new(Kind::BadQuestion, detail).with("problems", crate::question::problems_json(&problems))
             }
@@ -262,6 +263,7 @@ impl From<QuestionError> for Problem {
             }
             QuestionError::UnknownRule(_) => Problem::new(Kind::UnknownRule, detail),
             QuestionError::UnknownPatch(_) => Problem::new(Kind::UnknownPatch, detail),
+            QuestionError::TooEarly { reach } => Problem::new(Kind::BadQuestion, detail).with("reach", reach.to_string()),
             QuestionError::Swapped => Problem::new(Kind::Busy, detail).retry_after(jitter()),
         }
     }

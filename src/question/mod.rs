@@ -2,6 +2,7 @@
 //!
 //! Nothing here changes anything. The state is looked at under its lock for a few milliseconds at a time ([`Look`]); what takes longer is done in slices, beside the lock.
 
+pub mod asof;
 mod run;
 mod scope;
 mod spec;
@@ -53,8 +54,18 @@ pub enum QuestionError {
     UnknownPatch(String),
     #[error("it cannot be answered: {0}")]
     TooManyJoins(#[from] TooManyJoins),
+    #[error("history reaches back to {reach}; nothing before can be told")]
+    TooEarly { reach: jiff::Timestamp },
+    #[error("{0}")]
+    Unread(String),
     #[error("the packs changed while it was answered; ask again")]
     Swapped,
+}
+
+impl From<crate::state::StoreError> for QuestionError {
+    fn from(error: crate::state::StoreError) -> QuestionError {
+        QuestionError::Unread(error.to_string())
+    }
 }
 
 /// Endpoints of an answer.

@@ -7,11 +7,12 @@ use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use super::patches::{Patches, StoredExemption};
-use super::stored::Known;
+use super::stored::{Known, OldEndpoint};
 use super::{Alert, Kept, Shard, Totals, outbox, stored, swap};
 use crate::deploy::{Action, Blocked, Task, TaskState};
 use crate::fleet::Fleet;
 use crate::fleet::classes::Classes;
+use crate::history::book::Book;
 use crate::limits::Limits;
 use crate::pack::Pack;
 use crate::pack::program::Tallies;
@@ -42,7 +43,12 @@ impl Shard {
         empty: Arc<Pack>,
     ) -> Result<Shard, LoadError> {
         let mut meta: BTreeMap<String, String> = BTreeMap::new();
+        let mut history = None;
         store.each(Space::Meta, &mut |k, v| {
+            if k == b"history" {
+                history = Some(v.to_vec());
+                return Ok(());
+            }
             meta.insert(String::from_utf8_lossy(k).into_owned(), String::from_utf8_lossy(v).into_owned());
             Ok(())
         })?;
@@ -84,6 +90,8 @@ impl Shard {
             moved: RoaringBitmap::new(),
             stale_classes: BTreeSet::new(),
             settling: RoaringBitmap::new(),
+            history: Book::default(),
+            catalog_unknown: false,
         };
         shard.load_fleet(store, known_pack)?;
         if meta.contains_key("settling") {
@@ -91,13 +99,14 @@ impl Shard {
         }
         shard.load_rest(store)?;
         shard.load_decisions(store)?;
+        shard.restore_history(store, history.as_ref())?;
         shard.stand_all();
         let dropped = meta.get("seq").and_then(|n| n.parse().ok()).unwrap_or(0);
         shard.next_seq = last_event(store)?.max(dropped) + 1;
         Ok(shard)
     }
 
-    fn load_fleet(&mut self, store: &dyn Store, known_pack: bool) -> Result<(), LoadError> {
+    fn load_fleet(&mut self, store: &mut dyn Store, known_pack: bool) -> Result<(), LoadError> {
         let damaged = |space: Space, key: &[u8], why: &str| StoreError::Damaged {
             space: space.name(),
             key: String::from_utf8_lossy(key).into_owned(),
@@ -122,11 +131,21 @@ impl Shard {
             Ok(())
         })?;
         let known = Known::of(&self.fleet.sharing);
+        let mut old = Vec::new();
         store.each(Space::Endpoints, &mut |k, v| {
-            let endpoint = known.endpoint(k, v)?;
-            self.fleet.restore(endpoint);
+            match OldEndpoint::read(k, v) {
+                Some(endpoint) => old.push(endpoint?),
+                None => {
+                    let (number, endpoint) = known.endpoint(k, v)?;
+                    if self.fleet.get(number).is_some() {
+                        return Err(damaged(Space::Endpoints, k, "another endpoint has its number"));
+                    }
+                    self.fleet.restore(endpoint, Some(number));
+                }
+            }
             Ok(())
         })?;
+        self.convert(store, old)?;
         self.load_moves(store)?;
         self.fleet.restored();
         let classes = &self.fleet.classes;
@@ -167,16 +186,30 @@ impl Shard {
             if k.first() != Some(&swap::stored::MOVE_KEY) {
                 return Ok(());
             }
-            for swap::stored::Moved { id, sequence, class } in swap::stored::moved(k, v)? {
-                let at = self.fleet.find(&id).filter(|_| !self.generation_keys.contains(&swap::stored::gone_key(&id)));
-                let held = at.and_then(|at| self.fleet.get_mut(at)).and_then(|e| e.held.as_mut());
-                if let (Some(at), Some(held)) = (at, held.filter(|h| h.sequence == sequence)) {
+            for swap::stored::Moved { number, sequence, class } in swap::stored::moved(k, v)? {
+                if self.generation_keys.contains(&swap::stored::gone_key(number)) {
+                    continue;
+                }
+                let held = self.fleet.get_mut(number).and_then(|e| e.held.as_mut());
+                if let Some(held) = held.filter(|h| h.sequence == sequence) {
                     held.class = class;
-                    self.moved.insert(at.0);
+                    self.moved.insert(number.0);
                 }
             }
             Ok(())
         })?;
+        Ok(())
+    }
+
+    /// Endpoints of an earlier version are written anew, so that their numbers are kept.
+    fn convert(&mut self, store: &mut dyn Store, old: Vec<OldEndpoint>) -> Result<(), LoadError> {
+        const AT_ONCE: usize = 4096;
+        let mut old = old.into_iter().peekable();
+        while old.peek().is_some() {
+            let mut batch = Batch::default();
+            old.by_ref().take(AT_ONCE).for_each(|endpoint| endpoint.convert(&mut self.fleet, &mut batch));
+            store.commit(&batch)?;
+        }
         Ok(())
     }
 

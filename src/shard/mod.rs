@@ -4,6 +4,7 @@
 //! changes nothing. One writer calls it; everybody else reads. What it gives is durable only when the caller has committed the batch,
 //! and only then may a reply leave the process (INVARIANT: ack means durable).
 
+mod history;
 mod judge;
 mod load;
 mod outbox;
@@ -33,6 +34,8 @@ use crate::fleet::classes::ClassId;
 use crate::fleet::rows::{RowId, Rows};
 use crate::fleet::shared::{self, Labels, Shared};
 use crate::fleet::{Endpoint, EndpointId, Fleet, Tables};
+use crate::history::book::Book;
+use crate::history::record::Who;
 use crate::limits::Limits;
 use crate::pack::program::{TableStates, Tallies};
 use crate::pack::{Joined, Pack};
@@ -224,6 +227,9 @@ pub struct Shard {
     stale_classes: BTreeSet<ClassId>,
     /// Endpoints that a swap left to be held against the baselines.
     settling: RoaringBitmap,
+    history: Book,
+    /// Patch states before the next batch cannot be told.
+    catalog_unknown: bool,
 }
 
 /// Counts since the process started, for metrics and the demo.
@@ -305,6 +311,7 @@ impl Shard {
     pub fn apply(&mut self, inputs: Vec<Input>, now_ms: i64) -> Applied {
         self.applied += 1;
         let mut out = Applied { number: self.applied, ..Applied::default() };
+        self.begin_history(now_ms);
         for input in inputs {
             let reply = match input {
                 Input::Enroll { id, hostname, labels, key_hash } => self.enroll(id, hostname, labels, key_hash, now_ms, &mut out),
@@ -336,6 +343,7 @@ impl Shard {
             };
             out.replies.push(reply);
         }
+        self.history.flush(now_ms, &mut out.batch);
         out
     }
 
@@ -362,6 +370,10 @@ impl Shard {
             Some(at) => {
                 // Other labels, other groups; other exemptions.
                 let stood = self.has_exemptions().then(|| self.all_states(at));
+                let before = self.fleet.get(at).map(|e| e.labels.clone()).filter(|before| *before != labels);
+                if let Some(before) = before {
+                    self.history.who(Who::Labelled { number: at.0, before: Labels::clone(&before) });
+                }
                 self.fleet.describe(at, hostname, labels, key_hash);
                 if let Some(stood) = stood {
                     self.turn_all(at, stood, AlertCause::Exempt, now_ms, out);
@@ -370,7 +382,9 @@ impl Shard {
             }
             None => {
                 let endpoint = Endpoint { id: id.as_str().into(), hostname, labels, key_hash, enrolled_ms: now_ms, held: None };
-                self.fleet.insert(endpoint)
+                let at = self.fleet.insert(endpoint);
+                self.history.who(Who::Enrolled { number: at.0 });
+                at
             }
         };
         self.live_mut(at).seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
@@ -391,8 +405,10 @@ impl Shard {
             self.episodes.remove(&(at, rule.clone()));
             out.batch.delete(Space::Episodes, pair_key(id, rule.as_bytes()));
         }
-        let stood = self.all_states(at);
+        let (stood, last) = (self.all_states(at), self.last_of(at, &mut out.batch));
         if let Some((endpoint, moved)) = self.fleet.remove(at) {
+            let of = (&*endpoint.id, &*endpoint.hostname, &*endpoint.labels);
+            self.history.removed(at.0, of, last.as_ref(), now_ms, &mut out.batch);
             if let Some(image) = moved.abandoned {
                 out.batch.delete(Space::Images, image.to_be_bytes());
             }
@@ -401,11 +417,13 @@ impl Shard {
             }
             out.batch.delete(Space::Endpoints, id);
             if self.moved.remove(at.0) {
-                let key = swap::stored::gone_key(id);
+                let key = swap::stored::gone_key(at);
                 out.batch.put_record(Space::Generation, key.clone(), &());
                 self.generation_keys.insert(key);
             }
         }
+        // Its number is given to another one.
+        *self.live_mut(at) = Live::default();
         self.turn_all(at, stood, AlertCause::EndpointRemoved, now_ms, out);
         self.event("endpoint.removed", Some(id), json!({}), now_ms, true, out);
         Ok(Reply::Removed)
@@ -429,6 +447,8 @@ impl Shard {
         self.expire_exemptions(now_ms, out);
         self.forget_episodes(now_ms, out);
         self.settle(now_ms, out);
+        let history_ms = self.policy.policy.history_ms;
+        self.history.expire(history_ms, now_ms, &mut out.batch);
         self.sweep(out);
     }
 
@@ -512,7 +532,7 @@ impl Shard {
     fn store_endpoint(&mut self, at: EndpointId, out: &mut Applied) {
         self.moved.remove(at.0);
         if let Some(endpoint) = self.fleet.get(at) {
-            out.batch.put(Space::Endpoints, endpoint.id.as_bytes(), stored::record(endpoint));
+            out.batch.put(Space::Endpoints, endpoint.id.as_bytes(), stored::record(at, endpoint));
         }
     }
 

@@ -151,6 +151,9 @@ impl Shard {
         let held = self.hold(at, before.as_ref(), &facts, now_ms, out);
         self.live_mut(at).keep(&body, held.sequence, batch);
         self.after_turn(at, id, &stood, &facts.added, now_ms, out);
+        if old.is_none() {
+            self.history_mut().who(crate::history::record::Who::Scanned { number: at.0 });
+        }
         match old {
             None => self.first_scan(at, id, &held, now_ms, out),
             Some(old) => self.turned(at, id, &old, &held, &facts, now_ms, out),
@@ -358,6 +361,7 @@ impl Shard {
     fn turned(&mut self, at: EndpointId, id: &str, old: &[u8], held: &Held, facts: &Facts, now_ms: i64, out: &mut Applied) {
         let new = self.fleet.classes.verdicts(held.class);
         let flips: Vec<Flip> = drift::diff(old, new).into_iter().filter(|f| !self.pack.rule(f.rule).requirement).collect();
+        self.record_flips(at, &flips, &mut out.batch);
         if !flips.is_empty() {
             let told: Vec<_> = flips.iter().map(|f| json!({"rule": self.pack.rule_id(f.rule), "from": f.from, "to": f.to})).collect();
             let data = json!({"scan": held.digest.to_string(), "sequence": held.sequence, "cause": Cause::EndpointChanged, "flips": told});

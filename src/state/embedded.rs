@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::{Batch, Entries, Reader, Space, Store, StoreError, Visit, segment};
+use super::{Batch, Entries, Reader, Space, Store, StoreError, Take, Visit, segment};
 
 /// Memory for blocks of the cold that were read lately.
 const CACHE_BYTES: u64 = 32 << 20;
@@ -17,11 +17,17 @@ const CACHE_BYTES: u64 = 32 << 20;
 const MEMTABLE_BYTES: u64 = 16 << 20;
 const JOURNAL_BYTES: u64 = 128 << 20;
 
-type Segments = Arc<RwLock<BTreeMap<u32, Keyspace>>>;
+/// Those of events and of history.
+type Segments = Arc<RwLock<BTreeMap<Space, Keyspace>>>;
+
+fn segment_named(name: &str) -> Option<Space> {
+    let number = |prefix: &str| name.strip_prefix(prefix)?.parse().ok();
+    number("events-").map(Space::Events).or_else(|| number("history-").map(Space::History))
+}
 
 pub struct EmbeddedStore {
     db: Database,
-    fixed: BTreeMap<Space, Keyspace>,
+    fixed: Arc<BTreeMap<Space, Keyspace>>,
     segments: Segments,
     folder: PathBuf,
     reserve: u64,
@@ -48,23 +54,23 @@ impl EmbeddedStore {
         }
         let mut segments = BTreeMap::new();
         for name in db.list_keyspace_names() {
-            if let Some(n) = name.strip_prefix("events-").and_then(|n| n.parse().ok()) {
-                segments.insert(n, db.keyspace(&name, options).map_err(|e| open(e.to_string()))?);
+            if let Some(space) = segment_named(&name) {
+                segments.insert(space, db.keyspace(&name, options).map_err(|e| open(e.to_string()))?);
             }
         }
-        let segments = Arc::new(RwLock::new(segments));
+        let (fixed, segments) = (Arc::new(fixed), Arc::new(RwLock::new(segments)));
         Ok(EmbeddedStore { db, fixed, segments, folder: folder.to_owned(), reserve, poisoned: None })
     }
 
     fn keyspace(&self, space: Space) -> Result<Keyspace, StoreError> {
-        let Space::Events(n) = space else {
+        if !matches!(space, Space::Events(_) | Space::History(_)) {
             return self.fixed.get(&space).cloned().ok_or_else(|| StoreError::Read(format!("no space {}", space.name())));
-        };
-        if let Some(found) = self.segments.read().unwrap_or_else(PoisonError::into_inner).get(&n) {
+        }
+        if let Some(found) = self.segments.read().unwrap_or_else(PoisonError::into_inner).get(&space) {
             return Ok(found.clone());
         }
         let made = self.db.keyspace(&space.name(), options).map_err(|e| StoreError::Poisoned(e.to_string()))?;
-        self.segments.write().unwrap_or_else(PoisonError::into_inner).insert(n, made.clone());
+        self.segments.write().unwrap_or_else(PoisonError::into_inner).insert(space, made.clone());
         Ok(made)
     }
 
@@ -80,8 +86,9 @@ impl EmbeddedStore {
             }
         }
         write.commit().map_err(failed)?;
-        for n in &batch.drop_segments {
-            let dropped = self.segments.write().unwrap_or_else(PoisonError::into_inner).remove(n);
+        let history = batch.drop_history.iter().map(|n| Space::History(*n));
+        for space in batch.drop_segments.iter().map(|n| Space::Events(*n)).chain(history) {
+            let dropped = self.segments.write().unwrap_or_else(PoisonError::into_inner).remove(&space);
             if let Some(keyspace) = dropped {
                 self.db.delete_keyspace(keyspace).map_err(failed)?;
             }
@@ -106,7 +113,8 @@ impl Store for EmbeddedStore {
     }
 
     fn segments(&self) -> Vec<u32> {
-        self.segments.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+        let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+        segments.keys().filter_map(|s| if let Space::Events(n) = s { Some(*n) } else { None }).collect()
     }
 
     fn room(&self, bytes: u64) -> Result<(), StoreError> {
@@ -133,17 +141,21 @@ impl Store for EmbeddedStore {
     }
 
     fn reader(&self) -> Box<dyn Reader> {
-        Box::new(EmbeddedReader { segments: self.segments.clone() })
+        Box::new(EmbeddedReader { fixed: self.fixed.clone(), segments: self.segments.clone() })
     }
 }
 
 struct EmbeddedReader {
+    fixed: Arc<BTreeMap<Space, Keyspace>>,
     segments: Segments,
 }
 
 impl Reader for EmbeddedReader {
     fn events(&self, from: u64, limit: usize) -> Result<Entries, StoreError> {
-        let segments: Vec<Keyspace> = self.segments.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let segments: Vec<Keyspace> = {
+            let all = self.segments.read().unwrap_or_else(PoisonError::into_inner);
+            all.iter().filter(|(space, _)| matches!(space, Space::Events(_))).map(|(_, k)| k.clone()).collect()
+        };
         let mut out = Entries::new();
         for keyspace in segments {
             for entry in keyspace.range(from.to_be_bytes()..) {
@@ -158,9 +170,21 @@ impl Reader for EmbeddedReader {
     }
 
     fn event(&self, seq: u64, at_ms: i64) -> Result<Option<Vec<u8>>, StoreError> {
-        let keyspace = self.segments.read().unwrap_or_else(PoisonError::into_inner).get(&segment(at_ms)).cloned();
+        let keyspace = self.segments.read().unwrap_or_else(PoisonError::into_inner).get(&Space::Events(segment(at_ms))).cloned();
         let Some(keyspace) = keyspace else { return Ok(None) };
         keyspace.get(seq.to_be_bytes()).map(|v| v.map(|v| v.to_vec())).map_err(|e| StoreError::Read(e.to_string()))
+    }
+
+    fn range(&self, space: Space, from: &[u8], take: &mut Take<'_>) -> Result<(), StoreError> {
+        let segment = || self.segments.read().unwrap_or_else(PoisonError::into_inner).get(&space).cloned();
+        let Some(keyspace) = self.fixed.get(&space).cloned().or_else(segment) else { return Ok(()) };
+        for entry in keyspace.range(from..) {
+            let (key, value) = entry.into_inner().map_err(|e| StoreError::Read(e.to_string()))?;
+            if !take(&key, &value)? {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

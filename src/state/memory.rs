@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Batch, Entries, Reader, Space, Store, StoreError, Visit, segment};
+use super::{Batch, Entries, Reader, Space, Store, StoreError, Take, Visit, segment};
 
 type Contents = BTreeMap<(Space, Vec<u8>), Vec<u8>>;
 
@@ -69,7 +69,11 @@ impl Store for MemoryStore {
                 None => contents.remove(&(*space, key.clone())),
             };
         }
-        contents.retain(|(s, _), _| !matches!(s, Space::Events(n) if batch.drop_segments.contains(n)));
+        contents.retain(|(s, _), _| match s {
+            Space::Events(n) => !batch.drop_segments.contains(n),
+            Space::History(n) => !batch.drop_history.contains(n),
+            _ => true,
+        });
         Ok(())
     }
 
@@ -87,5 +91,19 @@ impl Reader for MemoryStore {
 
     fn event(&self, seq: u64, at_ms: i64) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.contents().get(&(Space::Events(segment(at_ms)), seq.to_be_bytes().to_vec())).cloned())
+    }
+
+    fn range(&self, space: Space, from: &[u8], take: &mut Take<'_>) -> Result<(), StoreError> {
+        let found: Entries = {
+            let contents = self.contents();
+            let all = contents.range((space, from.to_vec())..).take_while(|((s, _), _)| *s == space);
+            all.map(|((_, k), v)| (k.clone(), v.clone())).collect()
+        };
+        for (key, value) in found {
+            if !take(&key, &value)? {
+                break;
+            }
+        }
+        Ok(())
     }
 }

@@ -40,8 +40,14 @@ pub enum Space {
     Exemptions,
     /// Feed, 0, patch -> alert.
     Alerts,
+    /// Kind, number -> name: the rules and patches that history names by numbers.
+    Names,
+    /// Step, group, 0, time -> what a group came to then.
+    Trends,
     /// Event number -> event, in segments of a week that retention drops whole.
     Events(u32),
+    /// Lane, time -> what turned, in segments of a week that retention drops whole.
+    History(u32),
 }
 
 impl Space {
@@ -50,13 +56,13 @@ impl Space {
         match self {
             // From 2 on an action may be about a patch.
             Space::Tasks => 2,
-            // From 2 on what endpoints have alike is in `shared`.
+            // From 2 on what endpoints have alike is in `shared`, and they have numbers.
             Space::Endpoints => 2,
             _ => 1,
         }
     }
 
-    pub const FIXED: [Space; 13] = [
+    pub const FIXED: [Space; 15] = [
         Space::Meta,
         Space::Rows,
         Space::Images,
@@ -70,6 +76,8 @@ impl Space {
         Space::Lists,
         Space::Exemptions,
         Space::Alerts,
+        Space::Names,
+        Space::Trends,
     ];
 
     pub fn name(self) -> String {
@@ -87,7 +95,10 @@ impl Space {
             Space::Lists => "lists".to_owned(),
             Space::Exemptions => "exemptions".to_owned(),
             Space::Alerts => "alerts".to_owned(),
+            Space::Names => "names".to_owned(),
+            Space::Trends => "trends".to_owned(),
             Space::Events(segment) => format!("events-{segment}"),
+            Space::History(segment) => format!("history-{segment}"),
         }
     }
 }
@@ -122,11 +133,13 @@ pub struct Batch {
     pub changes: Vec<(Space, Vec<u8>, Option<Vec<u8>>)>,
     /// Segments of events that retention drops.
     pub drop_segments: Vec<u32>,
+    /// Segments of history that retention drops; those that are not there are no error.
+    pub drop_history: Vec<u32>,
 }
 
 impl Batch {
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.drop_segments.is_empty()
+        self.changes.is_empty() && self.drop_segments.is_empty() && self.drop_history.is_empty()
     }
 
     pub fn put(&mut self, space: Space, key: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) {
@@ -148,6 +161,9 @@ pub type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 /// What is done with each key and value.
 pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError> + 'v;
 
+/// The same, until it says `false`.
+pub type Take<'v> = dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError> + 'v;
+
 pub trait Store: Send {
     /// Visits everything in a space, in the order of keys.
     fn each(&self, space: Space, visit: &mut Visit<'_>) -> Result<(), StoreError>;
@@ -166,6 +182,8 @@ pub trait Reader: Send + Sync {
     /// Up to `limit` events from a number on.
     fn events(&self, from: u64, limit: usize) -> Result<Entries, StoreError>;
     fn event(&self, seq: u64, at_ms: i64) -> Result<Option<Vec<u8>>, StoreError>;
+    /// What is in a space from a key on, in the order of keys. A segment that is not there is empty.
+    fn range(&self, space: Space, from: &[u8], take: &mut Take<'_>) -> Result<(), StoreError>;
 }
 
 /// A record in its stored form: the version of the encoding, then postcard.

@@ -198,6 +198,7 @@ impl Shard {
         for at in all {
             let (turns, not_collected) = self.exempt_turns(at, &patches, &old);
             if !turns.is_empty() {
+                self.record_patches(at, &turns, not_collected, out);
                 self.take_turns(at, &turns, not_collected, out);
                 touched.push(at);
             }

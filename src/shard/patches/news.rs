@@ -52,12 +52,15 @@ impl Shard {
         self.stand_all();
         self.resolve_items();
         self.watch_all();
+        self.catalog_at_start();
     }
 
     pub(in crate::shard) fn swap_catalog(&mut self, catalog: Arc<Catalog>, news: &[FeedNews], now_ms: i64, out: &mut Applied) {
-        let old = std::mem::replace(&mut self.catalog, catalog);
-        let digest = self.catalog.digest();
+        let digest = catalog.digest();
         let turned = digest != self.patches.digest;
+        let present = self.patches.digest.clone();
+        let before = (turned && self.catalog_turns(&present, &digest, now_ms)).then(|| self.standing(out));
+        let old = std::mem::replace(&mut self.catalog, catalog);
         // The process was away, not the catalog.
         let known = self.patches.stored.take().is_some_and(|stored| stored == digest);
         let mut fresh = Vec::new();
@@ -66,6 +69,9 @@ impl Shard {
             self.patches.digest = digest;
             self.fleet.note_all(&self.catalog, &self.limits);
             self.stand_all();
+            if let Some(before) = before {
+                self.record_standing(&before, out);
+            }
             self.resolve_items();
             fresh = if known { Vec::new() } else { self.fresh(&old, news) };
         }

@@ -9,6 +9,9 @@ use super::{AlertCause, Counted, Counts, Ground, Posture, Tally, Weight};
 use crate::fleet::image::ImageId;
 use crate::fleet::rows::RowId;
 use crate::fleet::sums::patches_of;
+use crate::history::Stood;
+use crate::history::record::COLLECTED;
+use crate::shard::history::{Own, Standing};
 use crate::fleet::{Endpoint, EndpointId, Held, Tables};
 use crate::patch::stand::sums;
 use crate::patch::{PatchId, State};
@@ -80,6 +83,9 @@ impl Shard {
             .filter(|(_, (from, to))| *from != to)
             .map(|(patch, (from, to))| Turn { patch: *patch, from: *from, to })
             .collect();
+        if !before.first {
+            self.record_patches(at, &turns, not_collected, out);
+        }
         self.take_turns(at, &turns, not_collected, out);
         if !turns.is_empty() && !before.first {
             self.tell_turns(at, id, &turns, added, now_ms, out);
@@ -133,6 +139,76 @@ impl Shard {
         self.set_posture(at, posture);
     }
 
+    /// Writes turns at one endpoint into history, before the posture takes them.
+    pub(super) fn record_patches(&mut self, at: EndpointId, turns: &[Turn], not_collected: bool, out: &mut Applied) {
+        let mut stood = Vec::with_capacity(turns.len());
+        for turn in turns {
+            let Weight { level, exploited } = self.weight(turn.patch);
+            let (from, to) = (Stood::new(turn.from, level, exploited), Stood::new(turn.to, level, exploited));
+            if from != to
+                && let Some((name, feed)) = self.catalog.id(turn.patch)
+            {
+                stood.push((self.history.patch(feed, name, &mut out.batch), from, to));
+            }
+        }
+        let collected = |is: bool| crate::history::record::not_collected(is);
+        stood.push((COLLECTED, collected(self.posture(at).not_collected), collected(not_collected)));
+        self.record_stood(at, &stood);
+    }
+
+    /// How the patches stand that an endpoint's rows note.
+    pub(in crate::shard) fn all_stood(&self, at: EndpointId) -> Vec<(PatchId, Stood)> {
+        let weighed = |(patch, state): (PatchId, State)| {
+            let Weight { level, exploited } = self.weight(patch);
+            (patch, Stood::new(state, level, exploited))
+        };
+        self.all_states(at).into_iter().map(weighed).collect()
+    }
+
+    /// How patches stand over the fleet now, by the numbers of history.
+    pub(in crate::shard) fn standing(&mut self, out: &mut Applied) -> Standing {
+        let mut numbers: BTreeMap<PatchId, u32> = BTreeMap::new();
+        for patch in self.fleet.noted() {
+            if let Some((name, feed)) = self.catalog.id(patch) {
+                numbers.insert(patch, self.history.patch(feed, name, &mut out.batch));
+            }
+        }
+        let numbered = |(patch, state): (PatchId, State)| {
+            let Weight { level, exploited } = self.weight(patch);
+            Some((*numbers.get(&patch)?, Stood::new(state, level, exploited)))
+        };
+        let mut standing = Standing::default();
+        for (id, image) in self.fleet.images.iter() {
+            let states = sums(image.notes().iter().copied()).into_iter().map(|(p, sum)| (p, sum.state()));
+            standing.images.insert(id, states.filter_map(numbered).filter(|(_, s)| *s != Stood::NOTHING).collect());
+        }
+        for (at, endpoint) in self.fleet.iter() {
+            let Some(held) = &endpoint.held else { continue };
+            let ground = Ground::new(self, at, endpoint, held);
+            let all = ground.not_collected || ground.exempting.any_for(endpoint, &self.policy.policy);
+            let states = if all { ground.states() } else {
+                let own = self.fleet.deviating(held);
+                let states = ground.states_of(&own);
+                own.into_iter().zip(states).collect()
+            };
+            let mut patches: Vec<(u32, Stood)> = states.into_iter().filter_map(numbered).collect();
+            if ground.not_collected {
+                patches.push((COLLECTED, crate::history::record::not_collected(true)));
+            }
+            patches.sort_unstable();
+            standing.endpoints.insert(at.0, Own { image: (!all).then_some(held.image), patches });
+        }
+        standing
+    }
+
+    /// Writes into history what turned since, for all endpoints.
+    pub(in crate::shard) fn record_standing(&mut self, before: &Standing, out: &mut Applied) {
+        let now = self.standing(out);
+        for ((patch, from, to), endpoints) in before.turns(&now) {
+            self.history.patch_turn_of(patch, from, to, &endpoints);
+        }
+    }
+
     fn set_posture(&mut self, at: EndpointId, posture: Posture) {
         let index = at.0 as usize;
         let patches = &mut self.patches;
@@ -164,6 +240,10 @@ impl Shard {
         now.into_iter().for_each(|(patch, to)| both.entry(patch).or_insert((State::NotApplicable, to)).1 = to);
         let turns: Vec<Turn> =
             both.into_iter().filter(|(_, (from, to))| from != to).map(|(patch, (from, to))| Turn { patch, from, to }).collect();
+        // One that goes is written down as a whole.
+        if self.fleet.get(at).is_some() {
+            self.record_patches(at, &turns, not_collected, out);
+        }
         self.take_turns(at, &turns, not_collected, out);
         self.end_alerts(cause, now_ms, out);
     }

@@ -23,6 +23,7 @@ use crate::drift::{Cause, Change as Drift, Episode, Stand, stand};
 use crate::fleet::EndpointId;
 use crate::fleet::classes::Classes;
 use crate::fleet::image::Says;
+use crate::history::RuleTurn;
 use crate::pack::Pack;
 use crate::pack::predicate::Hit;
 use crate::policy::Policy;
@@ -78,20 +79,27 @@ impl Shard {
         }
         self.fleet.unwatch();
         let mut spent = Spent::default();
+        // Groups are what exemptions are about.
+        let regrouped = self.has_exemptions() && self.policy.policy.groups != lane.policy.policy.groups;
+        let stood = (regrouped && self.has_known_catalog()).then(|| self.standing(out));
         let fingerprint = std::mem::take(&mut lane.fingerprint);
         out.batch.put(Space::Meta, "policy", fingerprint.as_str());
         self.stored_policy = Some(fingerprint);
-        let before = std::mem::replace(&mut self.policy, lane.take_policy());
+        self.policy = lane.take_policy();
         if !lane.is_quiet() {
             self.switch(&mut lane, &mut spent, out);
             self.tell_turned(&mut lane, now_ms, out);
         }
         self.resolve_items();
-        // Groups are what exemptions are about.
-        if self.has_exemptions() && before.policy.groups != self.policy.policy.groups {
+        if regrouped {
             self.stand_all();
+            match &stood {
+                Some(stood) => self.record_standing(stood, out),
+                None => self.history_mut().lose_patches(now_ms),
+            }
             self.watch_anew(now_ms, out);
         }
+        self.record_policy(now_ms);
         self.begin_settling(&lane, out);
         spent.lane = Some(Box::new(lane));
         Ok(spent)
@@ -99,11 +107,11 @@ impl Shard {
 
     /// Puts the new generation in the place of the old one, and into the batch.
     fn switch(&mut self, lane: &mut Lane, spent: &mut Spent, out: &mut Applied) {
-        let pack = lane.pack().clone();
-        if pack.digest() != self.pack.digest() {
-            out.batch.put(Space::Meta, "pack", pack.digest());
+        let old = std::mem::replace(&mut self.pack, lane.pack().clone());
+        if old.digest() != self.pack.digest() {
+            out.batch.put(Space::Meta, "pack", self.pack.digest());
+            self.record_pack(&old, out);
         }
-        self.pack = pack;
         self.joins.clear();
         spent.hits = self.fleet.rows.replace_hits(std::mem::take(&mut lane.anew.hits));
         for (image, says) in std::mem::take(&mut lane.anew.says) {
@@ -141,6 +149,7 @@ impl Shard {
 
     /// One event for each rule that turned anywhere, and with it the end of the episodes that it ends.
     fn tell_turned(&mut self, lane: &mut Lane, now_ms: i64, out: &mut Applied) {
+        self.record_swap(lane, now_ms, out);
         let ended = self.ended(lane);
         let turns = std::mem::take(&mut lane.turns.by_rule);
         let mut by_rule: BTreeMap<&str, Vec<Of>> = BTreeMap::new();
@@ -174,6 +183,26 @@ impl Shard {
             let data = json!({"rule": turning.id, "severity": severity, "cause": Cause::RuleChanged, "opened": counts.0, "resolved": counts.1,
                 "endpoints": named, "episodes_resolved": episodes, "pack": self.pack.digest()});
             self.event("drift.rule_changed", None, data, now_ms, true, out);
+        }
+    }
+
+    /// Writes what turned into history. Without the pack that the verdicts before were of, they cannot be told.
+    fn record_swap(&mut self, lane: &Lane, now_ms: i64, out: &mut Applied) {
+        let (known, old) = (&self.history().head.policy.pack, &lane.change.old);
+        if !self.fleet.index().held().is_empty() && !known.is_empty() && known != old.digest() {
+            self.history_mut().lose_verdicts(now_ms);
+            return;
+        }
+        for (turning, turns) in lane.change.turning.iter().zip(&lane.turns.by_rule) {
+            let requirement = turning.new.map(|r| self.pack.rule(r)).or_else(|| turning.old.map(|r| old.rule(r))).is_some_and(|r| r.requirement);
+            let turn = |((from, to), endpoints): (&turns::Turn, &RoaringBitmap)| RuleTurn {
+                rule: turning.id.clone(),
+                from: *from,
+                to: *to,
+                endpoints: endpoints.clone(),
+            };
+            let turned: Vec<RuleTurn> = turns.iter().filter(|(_, e)| !requirement && !e.is_empty()).map(turn).collect();
+            self.record_turns(&turned, now_ms, out);
         }
     }
 

@@ -24,7 +24,7 @@ const LOOKED: u32 = 8 * ENDPOINTS;
 /// What a key in [`Space::Generation`] begins with.
 pub(in crate::shard) const CLASS_KEY: u8 = b'c';
 pub(in crate::shard) const MOVE_KEY: u8 = b'm';
-/// An endpoint that moved and was removed: what comes under its id later is another one.
+/// An endpoint that moved and was removed: what has its number later is another one.
 pub(in crate::shard) const GONE_KEY: u8 = b'x';
 
 /// One record of classes: for each its id, and where it differs from the one before it.
@@ -37,7 +37,7 @@ struct StoredClasses {
 /// An endpoint, the scan that it is about, and its class since the swap.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::shard) struct Moved {
-    pub(in crate::shard) id: Box<str>,
+    pub(in crate::shard) number: EndpointId,
     pub(in crate::shard) sequence: u64,
     pub(in crate::shard) class: ClassId,
 }
@@ -46,8 +46,8 @@ fn key(kind: u8, number: u32) -> Vec<u8> {
     [&[kind][..], &number.to_be_bytes()].concat()
 }
 
-pub(in crate::shard) fn gone_key(id: &str) -> Vec<u8> {
-    [&[GONE_KEY], id.as_bytes()].concat()
+pub(in crate::shard) fn gone_key(at: EndpointId) -> Vec<u8> {
+    key(GONE_KEY, at.0)
 }
 
 /// All classes of a generation.
@@ -140,11 +140,10 @@ impl Moves {
         self.endpoints.remove_range(range.clone());
         let mut moved = Vec::new();
         for at in range {
-            let Some(endpoint) = shard.fleet.get(EndpointId(at)) else { continue };
-            let Some(held) = &endpoint.held else { continue };
+            let Some(held) = shard.fleet.get(EndpointId(at)).and_then(|e| e.held.as_ref()) else { continue };
             let class = class_of.get(at as usize).copied().unwrap_or(NONE);
             if class != NONE && (class != held.class || shard.moved.contains(at)) {
-                moved.push(Moved { id: endpoint.id.clone(), sequence: held.sequence, class });
+                moved.push(Moved { number: EndpointId(at), sequence: held.sequence, class });
                 self.endpoints.insert(at);
             }
         }
