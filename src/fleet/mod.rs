@@ -7,6 +7,7 @@ pub mod gather;
 pub mod image;
 pub mod index;
 mod names;
+mod restore;
 pub mod rows;
 pub mod shared;
 pub mod sums;
@@ -271,44 +272,6 @@ impl Fleet {
         let freed = self.rows.sweep();
         self.index.freed(&freed);
         freed
-    }
-
-    /// Puts a stored row back under its id.
-    pub fn restore_row(&mut self, id: RowId, table: TableId, canonical: &[u8]) {
-        self.rows.restore(id, table, canonical);
-        self.index.restored(id, table);
-    }
-
-    /// Puts a stored image back.
-    pub fn restore_image(&mut self, id: ImageId, order: Vec<RowId>) {
-        self.images.insert(id, order, &mut self.rows);
-        if let Some(image) = self.images.get(id) {
-            self.index.founded(id, &image.rows);
-        }
-    }
-
-    /// Puts a stored endpoint back under its number, with the references that it holds; after the last, [`Fleet::restored`] is called.
-    pub fn restore(&mut self, endpoint: Endpoint, number: Option<EndpointId>) -> EndpointId {
-        if let Some(held) = &endpoint.held {
-            held.plus.iter().for_each(|r| self.rows.retain(*r));
-            self.images.join(held.image);
-        }
-        match number {
-            Some(at) => self.put(at, None, endpoint),
-            None => self.insert(endpoint),
-        }
-    }
-
-    /// After the last [`Fleet::restore`]: who is in which class.
-    pub fn restored(&mut self) {
-        let mut classes: BTreeMap<ClassId, u32> = BTreeMap::new();
-        for held in self.endpoints.iter().flatten().filter_map(|e| e.held.as_ref()) {
-            *classes.entry(held.class).or_default() += 1;
-        }
-        classes.into_iter().for_each(|(class, endpoints)| self.classes.join_many(class, endpoints));
-        self.classes.forget_empty();
-        self.free = (0..).zip(&self.endpoints).filter(|(_, e)| e.is_none()).map(|(at, _)| at).collect();
-        self.index.compact();
     }
 
     /// Takes an endpoint out. Its image, if that was the last one there.

@@ -8,7 +8,7 @@ use crate::fleet::classes::ClassId;
 use crate::fleet::image::ImageId;
 use crate::fleet::rows::RowId;
 use crate::fleet::shared::{self, Labels, Shared, SharedId, Sharing};
-use crate::fleet::{Endpoint, EndpointId, Fleet, Held, Tables};
+use crate::fleet::{Endpoint, EndpointId, Held, Tables};
 use crate::scan::digest::Digest;
 use crate::state::{Batch, Space, StoreError, decode, decode_version, encode};
 
@@ -137,26 +137,24 @@ impl OldEndpoint {
         (bytes.first() == Some(&1)).then(|| decode_version(Space::Endpoints, 1, key, bytes))
     }
 
-    /// Puts it back, and writes it as endpoints are stored now.
-    pub(super) fn convert(self, fleet: &mut Fleet, batch: &mut Batch) {
+    /// Writes it as endpoints are stored now, under this number.
+    pub(super) fn convert(self, at: EndpointId, sharing: &mut Sharing, batch: &mut Batch) -> Endpoint {
         let OldEndpoint { id, hostname, labels, key_hash, enrolled_ms, held } = self;
-        let (labels, fresh) = fleet.sharing.labels(&labels);
+        let (labels, fresh) = sharing.labels(&labels);
         if fresh {
             batch.put_record(Space::Shared, labels.id().to_be_bytes(), &shared::Stored::Labels((*labels).clone()));
         }
         let held = held.map(|h| {
             let OldScan { image, plus, minus, tables, digest, sequence, received_ms, class } = h;
-            let (tables, fresh) = fleet.sharing.tables(&tables);
+            let (tables, fresh) = sharing.tables(&tables);
             if fresh {
                 batch.put_record(Space::Shared, tables.id().to_be_bytes(), &shared::Stored::Tables((*tables).clone()));
             }
             Held { image, plus, minus, tables, digest, sequence, received_ms, class }
         });
         let endpoint = Endpoint { id: id.into(), hostname: hostname.into(), labels, key_hash, enrolled_ms, held };
-        let at = fleet.restore(endpoint, None);
-        if let Some(endpoint) = fleet.get(at) {
-            batch.put(Space::Endpoints, endpoint.id.as_bytes(), record(at, endpoint));
-        }
+        batch.put(Space::Endpoints, endpoint.id.as_bytes(), record(at, &endpoint));
+        endpoint
     }
 }
 
@@ -192,12 +190,11 @@ mod tests {
         assert!(OldEndpoint::read(b"e", &bytes).is_none());
         bytes[0] = 1;
         let old = OldEndpoint::read(b"e", &bytes).expect("version 1").expect("read");
-        let (mut fleet, mut batch) = (Fleet::default(), Batch::default());
-        old.convert(&mut fleet, &mut batch);
-        fleet.restored();
+        let (mut sharing, mut batch) = (Sharing::default(), Batch::default());
+        let converted = old.convert(EndpointId(6), &mut sharing, &mut batch);
         let (_, _, written) = batch.changes.last().expect("written");
-        let (number, read) = Known::of(&fleet.sharing).endpoint(b"e", written.as_ref().expect("a record")).expect("read again");
-        assert_eq!((number, Some(&read)), (EndpointId(0), fleet.get(EndpointId(0))));
+        let (number, read) = Known::of(&sharing).endpoint(b"e", written.as_ref().expect("a record")).expect("read again");
+        assert_eq!((number, &read), (EndpointId(6), &converted));
         let held = read.held.expect("a scan");
         assert_eq!((&*read.labels, &*held.tables, held.sequence, held.received_ms, held.class), (&labels, &tables, 3, 4, 5));
     }

@@ -1,5 +1,7 @@
 //! From the store to memory, when the process starts.
 
+mod fleet;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -7,11 +9,9 @@ use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use super::patches::{Patches, StoredExemption};
-use super::stored::{Known, OldEndpoint};
-use super::{Alert, Kept, Shard, Totals, outbox, stored, swap};
+use super::{Alert, Kept, Shard, Totals, outbox};
 use crate::deploy::{Action, Blocked, Task, TaskState};
 use crate::fleet::Fleet;
-use crate::fleet::classes::Classes;
 use crate::history::book::Book;
 use crate::limits::Limits;
 use crate::pack::Pack;
@@ -19,7 +19,6 @@ use crate::pack::program::Tallies;
 use crate::patch::list::{Decisions, PatchList};
 use crate::policy::Policy;
 use crate::rule::FixState;
-use crate::scan::table::TableId;
 use crate::state::{Batch, Space, Store, StoreError, decode, decode_version, split_pair};
 use crate::version::Scheme;
 
@@ -106,113 +105,6 @@ impl Shard {
         Ok(shard)
     }
 
-    fn load_fleet(&mut self, store: &mut dyn Store, known_pack: bool) -> Result<(), LoadError> {
-        let damaged = |space: Space, key: &[u8], why: &str| StoreError::Damaged {
-            space: space.name(),
-            key: String::from_utf8_lossy(key).into_owned(),
-            why: why.to_owned(),
-        };
-        store.each(Space::Rows, &mut |k, v| {
-            let at = v.iter().position(|b| *b == 0).ok_or_else(|| damaged(Space::Rows, k, "no table"))?;
-            let name = std::str::from_utf8(&v[..at]).map_err(|_| damaged(Space::Rows, k, "no table"))?;
-            let table = TableId::by_name(name).ok_or_else(|| damaged(Space::Rows, k, &format!("unknown table `{name}`")))?;
-            self.fleet.restore_row(number(Space::Rows, k)?, table, &v[at + 1..]);
-            Ok(())
-        })?;
-        self.fleet.rows.restored();
-        store.each(Space::Images, &mut |k, v| {
-            self.fleet.restore_image(number(Space::Images, k)?, decode(Space::Images, k, v)?);
-            Ok(())
-        })?;
-        self.load_classes(store, known_pack)?;
-        store.each(Space::Shared, &mut |k, v| {
-            let id = k.try_into().map(u64::from_be_bytes).map_err(|_| damaged(Space::Shared, k, "its key is not a number"))?;
-            self.fleet.sharing.restore(id, decode(Space::Shared, k, v)?);
-            Ok(())
-        })?;
-        let known = Known::of(&self.fleet.sharing);
-        let mut old = Vec::new();
-        store.each(Space::Endpoints, &mut |k, v| {
-            match OldEndpoint::read(k, v) {
-                Some(endpoint) => old.push(endpoint?),
-                None => {
-                    let (number, endpoint) = known.endpoint(k, v)?;
-                    if self.fleet.get(number).is_some() {
-                        return Err(damaged(Space::Endpoints, k, "another endpoint has its number"));
-                    }
-                    self.fleet.restore(endpoint, Some(number));
-                }
-            }
-            Ok(())
-        })?;
-        self.convert(store, old)?;
-        self.load_moves(store)?;
-        self.fleet.restored();
-        let classes = &self.fleet.classes;
-        self.stale_classes.extend(classes.recorded().iter().filter(|id| !classes.contains(**id)));
-        self.fleet.ask_all(&self.pack, &self.limits);
-        Ok(())
-    }
-
-    /// The classes of the last swap, and those that were made since.
-    fn load_classes(&mut self, store: &dyn Store, known_pack: bool) -> Result<(), LoadError> {
-        let mut classes = Classes::new(self.pack.rules().map(|r| self.pack.rule(r).requirement).collect(), 0);
-        // Without the pack that they are verdicts of, classes say nothing; the swap that follows makes new ones.
-        let say = |verdicts: &[u8]| if known_pack { verdicts.to_vec() } else { Vec::new() };
-        store.each(Space::Generation, &mut |k, v| {
-            self.generation_keys.insert(k.to_vec());
-            if k.first() == Some(&swap::stored::CLASS_KEY) {
-                swap::stored::classes(k, v, |id, verdicts| classes.insert(id, &say(verdicts)))?;
-            }
-            Ok(())
-        })?;
-        store.each(Space::Classes, &mut |k, v| {
-            let (id, (generation, verdicts)) = (number(Space::Classes, k)?, stored::class(v));
-            if generation == self.generation {
-                classes.insert(id, &say(verdicts));
-                classes.record(id);
-            } else {
-                self.stale_classes.insert(id);
-            }
-            Ok(())
-        })?;
-        self.fleet.classes = classes;
-        Ok(())
-    }
-
-    /// Endpoints that the last swap put into another class than their own records say.
-    fn load_moves(&mut self, store: &dyn Store) -> Result<(), LoadError> {
-        store.each(Space::Generation, &mut |k, v| {
-            if k.first() != Some(&swap::stored::MOVE_KEY) {
-                return Ok(());
-            }
-            for swap::stored::Moved { number, sequence, class } in swap::stored::moved(k, v)? {
-                if self.generation_keys.contains(&swap::stored::gone_key(number)) {
-                    continue;
-                }
-                let held = self.fleet.get_mut(number).and_then(|e| e.held.as_mut());
-                if let Some(held) = held.filter(|h| h.sequence == sequence) {
-                    held.class = class;
-                    self.moved.insert(number.0);
-                }
-            }
-            Ok(())
-        })?;
-        Ok(())
-    }
-
-    /// Endpoints of an earlier version are written anew, so that their numbers are kept.
-    fn convert(&mut self, store: &mut dyn Store, old: Vec<OldEndpoint>) -> Result<(), LoadError> {
-        const AT_ONCE: usize = 4096;
-        let mut old = old.into_iter().peekable();
-        while old.peek().is_some() {
-            let mut batch = Batch::default();
-            old.by_ref().take(AT_ONCE).for_each(|endpoint| endpoint.convert(&mut self.fleet, &mut batch));
-            store.commit(&batch)?;
-        }
-        Ok(())
-    }
-
     fn load_decisions(&mut self, store: &dyn Store) -> Result<(), LoadError> {
         store.each(Space::Lists, &mut |k, v| {
             // In the order of keys: by name, then by version.
@@ -290,15 +182,6 @@ impl From<OldTask> for Task {
         let action = Action { package, state: installed, minimum, scheme, patch: None };
         Task { id, item, baselines, action, state, blocked, attempts, created_ms, changed_ms, message }
     }
-}
-
-fn number(space: Space, key: &[u8]) -> Result<u32, StoreError> {
-    let bytes = key.try_into().map_err(|_| StoreError::Damaged {
-        space: space.name(),
-        key: String::from_utf8_lossy(key).into_owned(),
-        why: "its key is not a number".to_owned(),
-    })?;
-    Ok(u32::from_be_bytes(bytes))
 }
 
 /// The number of the newest event, 0 if there is none.
