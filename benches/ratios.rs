@@ -17,6 +17,7 @@ mod patch;
 mod scap;
 mod stages;
 mod store;
+mod swap;
 
 use std::time::{Duration, Instant};
 

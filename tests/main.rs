@@ -17,5 +17,6 @@ mod receiver;
 mod scap;
 mod server;
 mod shard;
+mod swap;
 mod tidy;
 mod versions;

@@ -10,9 +10,7 @@ use roaring::RoaringBitmap;
 
 use super::Stood;
 use super::book::Head;
-use super::record::{
-    At, COLLECTED, Last, PolicyThen, Turned, Who, endpoints_of, not_collected, read_patch_turn, read_verdict_turn,
-};
+use super::record::{At, COLLECTED, Last, PolicyThen, Turned, Who, endpoints_of, not_collected, read_patch_turn, read_verdict_turn};
 use crate::fleet::classes::ClassId;
 use crate::judge::Verdict;
 use crate::patch::State;
@@ -145,7 +143,9 @@ impl Census {
             out.remove(*n);
         });
         for (number, labels) in &self.labels {
-            let Some(id) = present.ids.get(number).filter(|_| present.alive.contains(*number) && self.is_present(*number)) else { continue };
+            let Some(id) = present.ids.get(number).filter(|_| present.alive.contains(*number) && self.is_present(*number)) else {
+                continue;
+            };
             if means(id, labels) {
                 out.insert(*number);
             } else {

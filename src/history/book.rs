@@ -176,7 +176,14 @@ impl Book {
     }
 
     /// An endpoint goes. What turned of its number so far is of it, what turns from now on is of another one.
-    pub fn removed(&mut self, number: u32, of: (&str, &str, &BTreeMap<String, String>), last: Option<&Last>, now_ms: i64, batch: &mut Batch) {
+    pub fn removed(
+        &mut self,
+        number: u32,
+        of: (&str, &str, &BTreeMap<String, String>),
+        last: Option<&Last>,
+        now_ms: i64,
+        batch: &mut Batch,
+    ) {
         self.flush(now_ms, batch);
         let last = last.map(|last| {
             let bytes = encode(Space::History(0), last);
@@ -253,7 +260,8 @@ mod tests {
     use crate::history::record::read_key;
 
     fn keys(batch: &Batch) -> Vec<At> {
-        let of = |(space, key, _): &(Space, Vec<u8>, Option<Vec<u8>>)| matches!(space, Space::History(_)).then(|| read_key(Lane::Who, key))?;
+        let of =
+            |(space, key, _): &(Space, Vec<u8>, Option<Vec<u8>>)| matches!(space, Space::History(_)).then(|| read_key(Lane::Who, key))?;
         batch.changes.iter().filter_map(of).collect()
     }
 

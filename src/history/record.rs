@@ -223,7 +223,8 @@ mod tests {
         let a_million = bytes.len() * 1_000_000 / flips;
         assert!((3_000_000..6_000_000).contains(&a_million), "{a_million} bytes for a million flips");
         assert_eq!(decode::<Vec<Turned>>(Space::History(0), b"k", &bytes).unwrap(), batch);
-        let first: Vec<Who> = (0..1000).flat_map(|n| [Who::Enrolled { number: 900_000 + n }, Who::Scanned { number: 900_000 + n }]).collect();
+        let first: Vec<Who> =
+            (0..1000).flat_map(|n| [Who::Enrolled { number: 900_000 + n }, Who::Scanned { number: 900_000 + n }]).collect();
         assert!(encode(Space::History(0), &first).len() <= 8 * 1000 + 16);
     }
 }

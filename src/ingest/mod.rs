@@ -4,6 +4,8 @@
 //! one batch; then, and only then, the answers go out (INVARIANT: ack means durable). While a batch is being written the next one gathers:
 //! idle, an upload is committed at once; busy, many share an fsync; nobody waits for a timer.
 
+mod swap;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
@@ -66,6 +68,8 @@ pub struct Ingest {
     poisoned: Arc<AtomicBool>,
     /// Number of the newest batch on the disk.
     durable: Arc<AtomicU64>,
+    /// One swap at a time.
+    swapping: tokio::sync::Mutex<()>,
 }
 
 /// What the writer thread works with.
@@ -97,6 +101,7 @@ pub fn pipeline(shard: Shard, store: Box<dyn Store>, metrics: Arc<Metrics>, wake
         metrics: metrics.clone(),
         poisoned: poisoned.clone(),
         durable: durable.clone(),
+        swapping: tokio::sync::Mutex::new(()),
     };
     (ingest, Writer { shard, store, jobs, limits, metrics, poisoned, durable, wake })
 }

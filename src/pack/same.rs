@@ -21,11 +21,8 @@ pub struct Same {
 
 impl Same {
     pub fn of(old: &Pack, new: &Pack) -> Same {
-        let mut same = Same {
-            terms: vec![None; old.term_count()],
-            fresh: vec![true; new.term_count()],
-            rules: vec![None; new.rule_count()],
-        };
+        let mut same =
+            Same { terms: vec![None; old.term_count()], fresh: vec![true; new.term_count()], rules: vec![None; new.rule_count()] };
         if old.digest() == new.digest() {
             same.terms = (0..).map(Some).take(old.term_count()).collect();
             same.fresh.fill(false);

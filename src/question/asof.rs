@@ -61,22 +61,9 @@ pub struct Told {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Answer {
-    Fleet {
-        endpoints: Endpoints,
-        rules: Vec<Rule>,
-        patches: Option<Patches>,
-    },
-    Rule {
-        endpoints: Endpoints,
-        rule: Rule,
-        members: Vec<&'static str>,
-        count: u64,
-        items: Vec<Item>,
-        next_cursor: Option<String>,
-    },
-    Endpoint {
-        endpoint: Box<Endpoint>,
-    },
+    Fleet { endpoints: Endpoints, rules: Vec<Rule>, patches: Option<Patches> },
+    Rule { endpoints: Endpoints, rule: Rule, members: Vec<&'static str>, count: u64, items: Vec<Item>, next_cursor: Option<String> },
+    Endpoint { endpoint: Box<Endpoint> },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -217,8 +204,9 @@ impl<'r> Then<'r> {
         if at_ms < verdicts_ms {
             return Err(QuestionError::TooEarly { reach: time(verdicts_ms) });
         }
-        let patches_unknown = (at_ms < patches_ms)
-            .then(|| format!("how patches stood is known from {} on: the catalog before was gone when the daemon came back", time(patches_ms)));
+        let patches_unknown = (at_ms < patches_ms).then(|| {
+            format!("how patches stood is known from {} on: the catalog before was gone when the daemon came back", time(patches_ms))
+        });
         let members = census.members(&present, |id, labels| group.as_ref().is_none_or(|g| g.means(id, labels)));
         let scanned = census.scanned(&present, &members);
         Ok(Some(Then { reader, at_ms, census, present, policy, group, members, scanned, now, patches_unknown }))
@@ -318,11 +306,7 @@ impl<'r> Then<'r> {
                 let (id, hostname) = match self.census.gone.get(&number) {
                     Some(gone) => (gone.id.as_str(), gone.hostname.as_str()),
                     // One that came since this was found out is another.
-                    None => shard
-                        .fleet
-                        .get(EndpointId(number))
-                        .filter(|e| e.enrolled_ms <= self.at_ms)
-                        .map(|e| (&*e.id, &*e.hostname))?,
+                    None => shard.fleet.get(EndpointId(number)).filter(|e| e.enrolled_ms <= self.at_ms).map(|e| (&*e.id, &*e.hostname))?,
                 };
                 (id > after.as_str()).then(|| Item { id: id.to_owned(), hostname: hostname.to_owned(), verdict: verdict.name() })
             };

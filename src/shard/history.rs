@@ -268,7 +268,9 @@ impl Standing {
             if before.image == after.image {
                 patches.extend(after.image.and_then(|i| images.get(&i)).into_iter().flatten().map(|(p, ..)| *p));
             } else {
-                let of = |own: &Own, standing: &Standing| own.image.and_then(|i| standing.images.get(&i)).map(|i| i.keys().copied().collect::<Vec<u32>>());
+                let of = |own: &Own, standing: &Standing| {
+                    own.image.and_then(|i| standing.images.get(&i)).map(|i| i.keys().copied().collect::<Vec<u32>>())
+                };
                 patches.extend(of(before, self).into_iter().chain(of(after, now)).flatten());
             }
             for patch in patches {

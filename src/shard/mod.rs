@@ -16,8 +16,8 @@ mod upload;
 
 pub use load::LoadError;
 pub use outbox::{Attempt, Pending};
-pub use swap::{Lane, Progress, Spent, Watching};
 pub use patches::{Alert, AlertCause, FeedNews, PatchStand, PatchTotals, Posture};
+pub use swap::{Lane, Progress, Spent, Watching};
 pub use upload::{BodyHash, Prepared, PreparedRow, Uploaded};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -121,7 +121,9 @@ impl Input {
 
 #[derive(Debug)]
 pub enum Reply {
-    Enrolled { again: bool },
+    Enrolled {
+        again: bool,
+    },
     Uploaded(Uploaded),
     Reported(Box<Task>),
     Removed,
@@ -130,8 +132,12 @@ pub enum Reply {
     Watching(Watching),
     /// With what is in use no more.
     Switched(Box<Spent>),
-    Settled { left: u64 },
-    ListKept { version: u32 },
+    Settled {
+        left: u64,
+    },
+    ListKept {
+        version: u32,
+    },
     Exempted(Box<Exemption>),
     ExemptionEnded,
     Done,

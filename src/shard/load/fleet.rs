@@ -3,10 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::LoadError;
+use crate::fleet::classes::Classes;
 use crate::fleet::{Endpoint, EndpointId};
 use crate::scan::table::TableId;
 use crate::shard::Shard;
-use crate::fleet::classes::Classes;
 use crate::shard::stored::{Known, OldEndpoint, class};
 use crate::shard::swap::stored::{self as generation, Moved};
 use crate::state::{Batch, Space, Store, StoreError, decode};

@@ -10,13 +10,13 @@ use super::{AlertCause, Counted, Counts, Ground, Posture, Tally, Weight, undecid
 use crate::fleet::image::ImageId;
 use crate::fleet::rows::RowId;
 use crate::fleet::sums::patches_of;
+use crate::fleet::{Endpoint, EndpointId, Held, Tables};
 use crate::history::Stood;
 use crate::history::record::COLLECTED;
-use crate::shard::history::{Own, Standing};
-use crate::fleet::{Endpoint, EndpointId, Held, Tables};
 use crate::patch::stand::sums;
 use crate::patch::{PatchId, State};
 use crate::scan::table::TableId;
+use crate::shard::history::{Own, Standing};
 use crate::shard::{Applied, Shard};
 
 /// Patches that an event names of each state; the counts are of all.
@@ -187,7 +187,9 @@ impl Shard {
             let Some(held) = &endpoint.held else { continue };
             let ground = Ground::new(self, at, endpoint, held);
             let all = ground.not_collected || ground.exempting.any_for(endpoint, &self.policy.policy);
-            let states = if all { ground.states() } else {
+            let states = if all {
+                ground.states()
+            } else {
                 let own = self.fleet.deviating(held);
                 let states = ground.states_of(&own);
                 own.into_iter().zip(states).collect()
@@ -286,13 +288,7 @@ impl Shard {
     }
 
     /// An endpoint's posture: its image's, but for the patches that its own rows note; patch by patch where something else decides.
-    fn posture_from(
-        &self,
-        endpoint: &Endpoint,
-        held: &Held,
-        images: &BTreeMap<ImageId, Posture>,
-        windows: &HashSet<RowId>,
-    ) -> Posture {
+    fn posture_from(&self, endpoint: &Endpoint, held: &Held, images: &BTreeMap<ImageId, Posture>, windows: &HashSet<RowId>) -> Posture {
         let not_collected = undecided(&self.fleet, held, |os| windows.contains(&os));
         let ground = Ground { shard: self, endpoint, held, not_collected, exempting: &self.patches.exempting };
         if ground.not_collected || ground.exempting.any_for(endpoint, &self.policy.policy) {

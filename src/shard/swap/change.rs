@@ -35,10 +35,8 @@ impl Change {
     pub(super) fn new(old: Arc<Pack>, before: &[bool], pack: Arc<Pack>, after: &Resolved) -> Change {
         let same = Same::of(&old, &pack);
         let selected = |of: &[bool], rule: RuleId| of.get(rule.index()).is_none_or(|s| *s);
-        let kept: Vec<Option<RuleId>> = pack
-            .rules()
-            .map(|rule| same.rule(rule).filter(|old| selected(before, *old) == selected(&after.selected, rule)))
-            .collect();
+        let kept: Vec<Option<RuleId>> =
+            pack.rules().map(|rule| same.rule(rule).filter(|old| selected(before, *old) == selected(&after.selected, rule))).collect();
         let changed = || pack.rules().zip(&kept).filter(|(_, kept)| kept.is_none()).map(|(rule, _)| rule);
         let judged: Vec<RuleId> = changed().filter(|rule| selected(&after.selected, *rule)).collect();
         let (joined, plain): (Vec<RuleId>, Vec<RuleId>) = judged.iter().partition(|rule| pack.needs_joins(**rule));
@@ -49,9 +47,8 @@ impl Change {
             terms
         };
         let (terms, joined_terms) = (terms_of(&judged), terms_of(&joined));
-        let mut turning: Vec<Turning> = changed()
-            .map(|rule| Turning { id: pack.rule_id(rule).into(), old: old.find(pack.rule_id(rule)), new: Some(rule) })
-            .collect();
+        let mut turning: Vec<Turning> =
+            changed().map(|rule| Turning { id: pack.rule_id(rule).into(), old: old.find(pack.rule_id(rule)), new: Some(rule) }).collect();
         let gone = old.rules().filter(|rule| pack.find(old.rule_id(*rule)).is_none());
         turning.extend(gone.map(|rule| Turning { id: old.rule_id(rule).into(), old: Some(rule), new: None }));
         turning.sort_by(|a, b| a.id.cmp(&b.id));

@@ -173,6 +173,9 @@ impl Lane {
             }
             Stage::Carry | Stage::Images | Stage::Join | Stage::Group | Stage::Classify | Stage::Before | Stage::Moves | Stage::Due => {
                 if let Some(next) = look.look(|shard| self.look(shard)) {
+                    if self.stage == Stage::Carry {
+                        self.anew.carried();
+                    }
                     self.enter(next);
                 }
             }

@@ -194,7 +194,8 @@ impl Shard {
             return;
         }
         for (turning, turns) in lane.change.turning.iter().zip(&lane.turns.by_rule) {
-            let requirement = turning.new.map(|r| self.pack.rule(r)).or_else(|| turning.old.map(|r| old.rule(r))).is_some_and(|r| r.requirement);
+            let requirement =
+                turning.new.map(|r| self.pack.rule(r)).or_else(|| turning.old.map(|r| old.rule(r))).is_some_and(|r| r.requirement);
             let turn = |((from, to), endpoints): (&turns::Turn, &RoaringBitmap)| RuleTurn {
                 rule: turning.id.clone(),
                 from: *from,

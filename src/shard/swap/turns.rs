@@ -89,7 +89,9 @@ impl Turns {
     /// An endpoint turned otherwise than its group, or not at all, or is gone: from what [`before`] gives to verdicts of the new pack.
     pub(super) fn retake(&mut self, change: &Change, at: u32, turned: Option<(&[u8], &[u8])>) {
         for (number, (turning, turns)) in change.turning.iter().zip(&mut self.by_rule).enumerate() {
-            turns.values_mut().for_each(|endpoints| drop(endpoints.remove(at)));
+            for endpoints in turns.values_mut() {
+                endpoints.remove(at);
+            }
             let Some((old, new)) = turned else { continue };
             let from = old.get(number).copied().and_then(Verdict::from_u8);
             let to = turning.new.and_then(|rule| new.get(rule.index()).copied()).and_then(Verdict::from_u8);
