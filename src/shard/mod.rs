@@ -111,7 +111,7 @@ impl Input {
         const SMALL: u64 = 16 << 10;
         let rows = match self {
             Input::Upload { prepared, .. } => prepared.new.iter().map(|r| r.canonical.len() + 64).sum::<usize>() + 8 * prepared.rows.len(),
-            Input::Finish(_) | Input::Swap { .. } => 32 << 20,
+            Input::Finish(lane) => return SMALL.saturating_add(lane.bytes()),
             Input::KeepList(list) => list.patches.iter().map(|p| p.len() + 8).sum(),
             _ => 0,
         };

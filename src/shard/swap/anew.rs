@@ -20,7 +20,7 @@ use crate::scan::table::TableId;
 use crate::shard::judge::DAY_MS;
 
 /// Rows that are carried over, and that are asked, at most in one look.
-const CARRIED: usize = 4096;
+const CARRIED: usize = 2048;
 const ASKED: usize = 512;
 /// Rows of images that are gone through in one look, about.
 const IMAGE_ROWS: usize = 16_384;

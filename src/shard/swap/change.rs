@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::judge::Verdict;
 use crate::pack::{Pack, RuleId, Same, TermId};
 use crate::policy::Resolved;
 use crate::scan::table::TableId;
+use crate::shard::Shard;
 
 pub(super) struct Change {
     pub(super) old: Arc<Pack>,
@@ -24,6 +26,27 @@ pub(super) struct Change {
     pub(super) scope: Option<TableId>,
 }
 
+/// At which endpoints a rule has the verdict that it is not selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LeftOut {
+    Nowhere,
+    Somewhere,
+    Everywhere,
+}
+
+impl LeftOut {
+    pub(super) fn of(shard: &Shard) -> Vec<LeftOut> {
+        let classes = &shard.fleet.classes;
+        let held = classes.held();
+        let of = |rule: RuleId| match classes.endpoints(rule, Verdict::NotSelected) as usize {
+            0 => LeftOut::Nowhere,
+            some if some < held => LeftOut::Somewhere,
+            _ => LeftOut::Everywhere,
+        };
+        shard.pack.rules().map(of).collect()
+    }
+}
+
 /// A rule before and after.
 pub(super) struct Turning {
     pub(super) id: Box<str>,
@@ -32,13 +55,18 @@ pub(super) struct Turning {
 }
 
 impl Change {
-    pub(super) fn new(old: Arc<Pack>, before: &[bool], pack: Arc<Pack>, after: &Resolved) -> Change {
+    pub(super) fn new(old: Arc<Pack>, before: &[LeftOut], pack: Arc<Pack>, after: &Resolved) -> Change {
         let same = Same::of(&old, &pack);
-        let selected = |of: &[bool], rule: RuleId| of.get(rule.index()).is_none_or(|s| *s);
-        let kept: Vec<Option<RuleId>> =
-            pack.rules().map(|rule| same.rule(rule).filter(|old| selected(before, *old) == selected(&after.selected, rule))).collect();
+        let selected = |rule: RuleId| after.selected.get(rule.index()).is_none_or(|s| *s);
+        // What is left out of verdicts is what these say, not a policy: the one before a restart is not known.
+        let stays = |old: &RuleId, rule: RuleId| match before.get(old.index()) {
+            Some(LeftOut::Nowhere) | None => selected(rule),
+            Some(LeftOut::Everywhere) => !selected(rule),
+            Some(LeftOut::Somewhere) => false,
+        };
+        let kept: Vec<Option<RuleId>> = pack.rules().map(|rule| same.rule(rule).filter(|old| stays(old, rule))).collect();
         let changed = || pack.rules().zip(&kept).filter(|(_, kept)| kept.is_none()).map(|(rule, _)| rule);
-        let judged: Vec<RuleId> = changed().filter(|rule| selected(&after.selected, *rule)).collect();
+        let judged: Vec<RuleId> = changed().filter(|rule| selected(*rule)).collect();
         let (joined, plain): (Vec<RuleId>, Vec<RuleId>) = judged.iter().partition(|rule| pack.needs_joins(**rule));
         let terms_of = |rules: &[RuleId]| {
             let mut terms: Vec<TermId> = rules.iter().flat_map(|rule| pack.read_by(*rule)).copied().collect();

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::anew::{Anew, Ground, Judge};
-use super::change::Change;
+use super::change::{Change, LeftOut};
 use super::due::Due;
 use super::parts::{Heirs, NONE, Parts, carried};
 use super::stored::{Moves, Snapshot};
@@ -105,11 +105,11 @@ impl Lane {
     pub fn begin<L: Look>(look: &L, watching: Watching, pack: Arc<Pack>, policy: Policy) -> Lane {
         let fingerprint = policy.fingerprint();
         let policy = policy.resolve(&pack);
-        let (old, selected, before, places, limits) = look.look(|shard| {
-            let (present, selected) = (shard.policy.policy.clone(), shard.policy.selected.clone());
-            (shard.pack.clone(), selected, present, shard.fleet.places(), shard.limits.clone())
+        let (old, left_out, before, places, limits) = look.look(|shard| {
+            let before = shard.policy.policy.clone();
+            (shard.pack.clone(), LeftOut::of(shard), before, shard.fleet.places(), shard.limits.clone())
         });
-        let change = Change::new(old, &selected, pack.clone(), &policy);
+        let change = Change::new(old, &left_out, pack.clone(), &policy);
         let asked = Asked::terms(pack.clone(), change.same.fresh(), change.heard());
         let left_out = pack.rules().map(|rule| pack.rule(rule).requirement).collect();
         let quiet = change.is_quiet();
@@ -334,6 +334,12 @@ impl Lane {
             self.turns.retake(&self.change, at.0, verdicts.as_ref().map(|(old, new)| (&**old, new.as_slice())));
             self.moves.touched(at);
         }
+    }
+
+    /// About how much the switch makes the store write.
+    pub fn bytes(&self) -> u64 {
+        let records = self.snapshot.records.iter().map(|(key, record)| key.len() + record.len()).sum::<usize>() + self.moves.bytes();
+        u64::try_from(records + self.turns.bytes()).unwrap_or(u64::MAX)
     }
 
     /// The classes that it made.

@@ -19,7 +19,7 @@ use crate::shard::Shard;
 /// No class, no group, no vector.
 pub(super) const NONE: u32 = u32::MAX;
 /// Endpoints that are looked at, and groups that get their vector, in one look.
-const ENDPOINTS: u32 = 32_768;
+const ENDPOINTS: u32 = 16_384;
 const GROUPS: usize = 512;
 
 #[derive(Clone, Copy)]

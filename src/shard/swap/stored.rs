@@ -158,6 +158,10 @@ impl Moves {
         self.dirty.insert(at.0 / ENDPOINTS);
     }
 
+    pub(super) fn bytes(&self) -> usize {
+        self.records.values().map(Vec::len).sum()
+    }
+
     /// Parts to look at again.
     pub(super) fn behind(&self) -> usize {
         self.dirty.len()

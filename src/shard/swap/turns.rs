@@ -86,6 +86,11 @@ impl Turns {
         self.by_rule.len() >= change.turning.len()
     }
 
+    /// What history takes at most.
+    pub(super) fn bytes(&self) -> usize {
+        self.by_rule.iter().flat_map(BTreeMap::values).map(RoaringBitmap::serialized_size).sum()
+    }
+
     /// An endpoint turned otherwise than its group, or not at all, or is gone: from what [`before`] gives to verdicts of the new pack.
     pub(super) fn retake(&mut self, change: &Change, at: u32, turned: Option<(&[u8], &[u8])>) {
         for (number, (turning, turns)) in change.turning.iter().zip(&mut self.by_rule).enumerate() {
