@@ -252,6 +252,7 @@ pub(crate) fn run(_: &crate::corpus::Corpus, report: &mut Report) {
     // A tenth of it, for a scan for each rule takes seconds.
     let anchor = || (0..30).map(|i| made.scan(&below(i * 7))).sum::<u64>();
     report.pair("baseline", "a new baseline of 300 rules, exact counts", || timed(all), || timed(anchor) * 10);
+    crate::swap::run(made.fleet, &baseline);
 }
 
 fn row_of(fleet: &Fleet, name: u32, v: u32) -> RowId {

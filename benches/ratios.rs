@@ -23,6 +23,7 @@ mod scanners;
 mod scap;
 mod stages;
 mod store;
+mod swap;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -9,6 +9,12 @@ use tokio::sync::oneshot;
 #[error("a computation failed inside: {0}")]
 pub struct Panicked(String);
 
+impl From<tokio::task::JoinError> for Panicked {
+    fn from(error: tokio::task::JoinError) -> Panicked {
+        Panicked(error.to_string())
+    }
+}
+
 /// Runs CPU work on the rayon pool. It is skipped if the caller has gone by the time that its turn comes.
 pub async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Panicked> {
     let (done, result) = oneshot::channel();

@@ -9,6 +9,9 @@ use prometheus::{
 /// Seconds, from a tenth of a millisecond to ten seconds.
 const SECONDS: [f64; 12] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0];
 
+/// The same for what concerns the whole fleet.
+const SWAP_SECONDS: [f64; 9] = [0.01, 0.05, 0.25, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0];
+
 /// What an upload can come to.
 pub const UPLOAD_OUTCOMES: [&str; 7] = ["changed", "unchanged", "recognised", "refused", "busy", "limited", "failed"];
 /// For want of what an upload is told to come again, or by which limit it is refused.
@@ -73,6 +76,8 @@ metrics! {
     verdicts_stale: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_verdicts_stale", "Those of muster_verdicts at endpoints that are stale or silent."), &["severity", "verdict"]);
     patches_missing_stale: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_patches_missing_stale", "Those of muster_patches_missing at endpoints that are stale or silent."), &["severity"]);
     row_bytes: IntGauge = IntGauge::new("muster_row_bytes", "Bytes of those rows and of their other spellings.");
+    swap_seconds: Histogram = Histogram::with_opts(HistogramOpts::new("muster_swap_duration_seconds", "Judging the fleet by another pack or policy, until it is durable.").buckets(SWAP_SECONDS.to_vec()));
+    swap_progress: Gauge = Gauge::new("muster_swap_progress", "About the share of the swap under way that is done; 1: none is.");
     endpoints: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_endpoints", "Enrolled endpoints, by whether a scan is held."), &["state"]);
     rows: IntGauge = IntGauge::new("muster_rows", "Distinct rows of the whole fleet.");
     images: IntGauge = IntGauge::new("muster_images", "Row sets that endpoints share.");
@@ -110,6 +115,7 @@ metrics! {
 impl Metrics {
     /// Known label sets exist from the start, so that alerts see the first increment.
     fn start_at_zero(&self) {
+        self.swap_progress.set(1.0);
         self.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
         UPLOAD_OUTCOMES.iter().for_each(|o| drop(self.uploads.with_label_values(&[o])));
         for change in ["opened", "updated", "resolved", "reopened"] {

@@ -190,6 +190,11 @@ impl Policy {
 }
 
 impl Resolved {
+    /// The rules that baselines require to hold, some of them several times.
+    pub fn required_rules(&self) -> impl Iterator<Item = RuleId> {
+        self.items.iter().flatten().map(|item| item.rule)
+    }
+
     /// What an endpoint must have, with the baselines that say so. In the order of items.
     pub fn required(&self, endpoint: &Endpoint) -> BTreeMap<&str, (&Item, Vec<String>)> {
         let mut out: BTreeMap<&str, (&Item, Vec<String>)> = BTreeMap::new();

@@ -19,5 +19,6 @@ mod receiver;
 mod scap;
 mod server;
 mod shard;
+mod swap;
 mod tidy;
 mod versions;

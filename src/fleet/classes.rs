@@ -2,7 +2,11 @@
 //!
 //! INVARIANT: there is no row per endpoint and rule, in memory or on disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::BuildHasher;
+
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
 
 use crate::judge::Verdict;
 use crate::pack::RuleId;
@@ -21,42 +25,57 @@ struct Class {
 #[derive(Debug, Default)]
 pub struct Classes {
     classes: BTreeMap<ClassId, Class>,
-    by_verdicts: BTreeMap<Box<[u8]>, ClassId>,
+    /// By verdicts. A swap may leave several classes with the same ones, so that endpoints can stay where they are; one of them is here.
+    by_verdicts: HashTable<ClassId>,
+    hasher: RandomState,
     next: ClassId,
     /// The rules that summaries leave out.
     left_out: Vec<bool>,
     /// For each rule, how many endpoints have each verdict.
     counts: Vec<[u32; Verdict::ALL.len()]>,
+    /// Classes that have a record of their own in the store.
+    recorded: BTreeSet<ClassId>,
 }
 
 impl Classes {
-    /// Forgets everything; verdicts are of these rules from now on. Says of each whether summaries leave it out.
-    pub fn reset(&mut self, left_out: Vec<bool>) {
+    /// None yet, of these rules: says of each whether summaries leave it out. Ids begin at `first`.
+    pub fn new(left_out: Vec<bool>, first: ClassId) -> Classes {
         let counts = vec![Default::default(); left_out.len()];
-        *self = Classes { next: self.next, counts, left_out, ..Classes::default() };
+        Classes { next: first, counts, left_out, ..Classes::default() }
     }
 
     /// The class of a verdict vector, and whether it is new. An endpoint joins it with [`Classes::join`].
     pub fn intern(&mut self, verdicts: &[u8]) -> (ClassId, bool) {
-        if let Some(id) = self.by_verdicts.get(verdicts) {
-            return (*id, false);
+        if let Some(id) = self.find(verdicts) {
+            return (id, false);
         }
         let id = self.next;
         self.insert(id, verdicts);
         (id, true)
     }
 
-    /// Puts a stored class back.
+    /// A class of a verdict vector.
+    pub fn find(&self, verdicts: &[u8]) -> Option<ClassId> {
+        let same = |id: &ClassId| self.classes.get(id).is_some_and(|c| *c.verdicts == *verdicts);
+        self.by_verdicts.find(self.hasher.hash_one(verdicts), same).copied()
+    }
+
+    /// Puts a class under an id, beside others of the same verdicts if there are any.
     pub fn insert(&mut self, id: ClassId, verdicts: &[u8]) {
-        self.next = self.next.max(id + 1);
-        self.by_verdicts.insert(verdicts.into(), id);
+        self.next = self.next.max(id.saturating_add(1));
         let mut summary = [0; Verdict::ALL.len()];
         for (verdict, _) in verdicts.iter().zip(&self.left_out).filter(|(_, left_out)| !**left_out) {
             if let Some(count) = summary.get_mut(usize::from(*verdict)) {
                 *count += 1;
             }
         }
+        let known = self.find(verdicts).is_some();
         self.classes.insert(id, Class { verdicts: verdicts.into(), summary, endpoints: 0 });
+        if !known {
+            let Classes { classes, by_verdicts, hasher, .. } = self;
+            let hash = |id: &ClassId| classes.get(id).map_or(0, |c| hasher.hash_one(&*c.verdicts));
+            by_verdicts.insert_unique(hash(&id), id, hash);
+        }
     }
 
     pub fn join(&mut self, id: ClassId) {
@@ -72,10 +91,23 @@ impl Classes {
     pub fn leave(&mut self, id: ClassId) -> bool {
         self.count(id, -1);
         let empty = self.classes.get(&id).is_some_and(|c| c.endpoints == 0);
-        if empty && let Some(class) = self.classes.remove(&id) {
-            self.by_verdicts.remove(&class.verdicts);
+        if empty {
+            self.remove(id);
         }
         empty
+    }
+
+    fn remove(&mut self, id: ClassId) {
+        let Some(class) = self.classes.remove(&id) else { return };
+        if let Ok(found) = self.by_verdicts.find_entry(self.hasher.hash_one(&*class.verdicts), |other| *other == id) {
+            found.remove();
+        }
+    }
+
+    /// Forgets the classes that nobody is in.
+    pub fn forget_empty(&mut self) {
+        let empty: Vec<ClassId> = self.classes.iter().filter(|(_, c)| c.endpoints == 0).map(|(id, _)| *id).collect();
+        empty.into_iter().for_each(|id| self.remove(id));
     }
 
     fn count(&mut self, id: ClassId, by: i32) {
@@ -88,8 +120,38 @@ impl Classes {
         }
     }
 
+    /// The id that the next class gets, and all ids that were given are lower.
+    pub fn next_id(&self) -> ClassId {
+        self.next
+    }
+
+    /// Notes that a class has a record of its own.
+    pub fn record(&mut self, id: ClassId) {
+        self.recorded.insert(id);
+    }
+
+    /// Whether it had one, which is gone now.
+    pub fn unrecord(&mut self, id: ClassId) -> bool {
+        self.recorded.remove(&id)
+    }
+
+    /// The classes with records of their own.
+    pub fn recorded(&self) -> &BTreeSet<ClassId> {
+        &self.recorded
+    }
+
+    /// All classes, by id.
+    pub fn iter(&self) -> impl Iterator<Item = (ClassId, &[u8])> {
+        self.classes.iter().map(|(id, c)| (*id, &*c.verdicts))
+    }
+
     pub fn len(&self) -> usize {
         self.classes.len()
+    }
+
+    /// How many of them have verdicts that no other one has before them.
+    pub fn distinct(&self) -> usize {
+        self.by_verdicts.len()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -131,8 +193,7 @@ mod tests {
 
     #[test]
     fn counts_follow_the_endpoints() {
-        let mut classes = Classes::default();
-        classes.reset(vec![false, true]);
+        let mut classes = Classes::new(vec![false, true], 0);
         let (a, fresh) = classes.intern(&[0, 1]);
         assert!(fresh);
         classes.join_many(a, 2);
@@ -147,5 +208,21 @@ mod tests {
         assert_eq!(classes.endpoints(RuleId(0), Verdict::Pass), 0);
         assert_eq!(classes.endpoints(RuleId(0), Verdict::Fail), 1);
         assert_eq!(classes.verdict(b, RuleId(1)), Verdict::Fail);
+    }
+
+    #[test]
+    fn classes_with_the_same_verdicts_may_stand_side_by_side() {
+        let mut classes = Classes::new(vec![false], 3);
+        classes.insert(1, &[1]);
+        classes.insert(2, &[1]);
+        classes.join(1);
+        classes.join(2);
+        assert_eq!((classes.len(), classes.distinct(), classes.intern(&[1])), (2, 1, (1, false)));
+        assert_eq!(classes.next_id(), 3);
+        assert_eq!(classes.intern(&[0]), (3, true));
+        assert!(classes.leave(1));
+        assert_eq!((classes.endpoints(RuleId(0), Verdict::Fail), classes.verdict(2, RuleId(0))), (1, Verdict::Fail));
+        classes.forget_empty();
+        assert_eq!(classes.iter().map(|(id, _)| id).collect::<Vec<_>>(), [2]);
     }
 }

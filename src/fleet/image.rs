@@ -17,6 +17,16 @@ use crate::scan::table::TableId;
 
 pub type ImageId = u32;
 
+/// What rows say to terms, by term, with the row that says it.
+pub type Says = Box<[(Hit, RowId)]>;
+
+/// What rows without `minus` say to one term.
+pub fn said_to<'i>(says: &'i [(Hit, RowId)], term: TermId, minus: &'i [RowId]) -> impl Iterator<Item = Hit> + 'i {
+    let from = says.partition_point(|(hit, _)| hit.term < term);
+    let these = says[from..].iter().take_while(move |(hit, _)| hit.term == term);
+    these.filter(|(_, row)| minus.binary_search(row).is_err()).map(|(hit, _)| *hit)
+}
+
 #[derive(Clone, Debug)]
 pub struct Image {
     /// Sorted.
@@ -28,7 +38,7 @@ pub struct Image {
     /// Where each table is in `order`.
     tables: Vec<(TableId, Range<usize>)>,
     /// What the rows say to the terms of the present pack, by term: judging an endpoint looks at no row of its image.
-    says: Box<[(Hit, RowId)]>,
+    says: Says,
     /// What they say of patches, sorted: the sum of one patch is that of a few neighbours.
     notes: Box<[Note]>,
     pub endpoints: u32,
@@ -78,9 +88,14 @@ impl Image {
 
     /// Takes what the rows say now.
     fn ask(&mut self, rows: &Rows) {
-        let mut says: Vec<(Hit, RowId)> = self.rows.iter().flat_map(|row| rows.hits(*row).iter().map(|hit| (*hit, *row))).collect();
+        self.says = self.said_by(|row| rows.hits(row));
+    }
+
+    /// What the rows say together, if this is what each says.
+    pub fn said_by<'h>(&self, hits: impl Fn(RowId) -> &'h [Hit]) -> Says {
+        let mut says: Vec<(Hit, RowId)> = self.rows.iter().flat_map(|row| hits(*row).iter().map(|hit| (*hit, *row))).collect();
         says.sort_by_key(|(hit, _)| hit.term);
-        self.says = says.into();
+        says.into()
     }
 
     /// What the image's rows without `minus` say to all terms.
@@ -90,9 +105,7 @@ impl Image {
 
     /// What they say to one.
     pub fn says_to<'i>(&'i self, term: TermId, minus: &'i [RowId]) -> impl Iterator<Item = Hit> + 'i {
-        let from = self.says.partition_point(|(hit, _)| hit.term < term);
-        let these = self.says[from..].iter().take_while(move |(hit, _)| hit.term == term);
-        these.filter(|(_, row)| minus.binary_search(row).is_err()).map(|(hit, _)| *hit)
+        said_to(&self.says, term, minus)
     }
 
     /// Where a row is in `order`.
@@ -144,6 +157,18 @@ impl Images {
 
     pub fn iter(&self) -> impl Iterator<Item = (ImageId, &Image)> {
         self.images.iter().map(|(id, i)| (*id, i))
+    }
+
+    /// Those after one, by id. INVARIANT: an id is not used again, and those of later images are higher.
+    pub fn after(&self, id: Option<ImageId>) -> impl Iterator<Item = (ImageId, &Image)> {
+        use std::ops::Bound;
+        let from = id.map_or(Bound::Unbounded, Bound::Excluded);
+        self.images.range((from, Bound::Unbounded)).map(|(id, i)| (*id, i))
+    }
+
+    /// Puts what an image's rows say to another pack in the place of what they say now, and gives that.
+    pub fn replace_says(&mut self, id: ImageId, says: Says) -> Says {
+        self.images.get_mut(&id).map(|image| std::mem::replace(&mut image.says, says)).unwrap_or_default()
     }
 
     /// The image that is nearest to a sorted row set, if it is near enough to keep few deviations.

@@ -101,6 +101,15 @@ pub struct Fleet {
     /// Numbers below the highest that no endpoint has.
     free: RoaringBitmap,
     names: Names,
+    watch: Option<Watch>,
+    watches: u64,
+}
+
+/// Endpoints that came, changed or went since somebody began to look, in the order in which they did.
+#[derive(Debug)]
+struct Watch {
+    number: u64,
+    touched: Vec<EndpointId>,
 }
 
 /// What [`Fleet::hold`] changed beside the endpoint.
@@ -170,6 +179,7 @@ impl Fleet {
         self.index.labelled_anew(at, labels.unwrap_or(&Labels::new()), &endpoint.labels);
         self.index.moved(at, before.as_ref().and_then(|e| e.held.as_ref()), endpoint.held.as_ref());
         *place = Some(endpoint);
+        self.touch(at);
         if known.is_none() {
             let endpoints = &self.endpoints;
             self.names.insert(at, |at| name(endpoints, at));
@@ -190,6 +200,39 @@ impl Fleet {
         if let Some(Some(endpoint)) = self.endpoints.get_mut(slot(id)) {
             let before = endpoint.held.replace(held);
             self.index.moved(id, before.as_ref(), endpoint.held.as_ref());
+            self.touch(id);
+        }
+    }
+
+    /// Notes from now on which endpoints are touched. The number of this watch; one before it ends.
+    pub fn watch(&mut self) -> u64 {
+        self.watches += 1;
+        self.watch = Some(Watch { number: self.watches, touched: Vec::new() });
+        self.watches
+    }
+
+    pub fn unwatch(&mut self) {
+        self.watch = None;
+    }
+
+    pub fn is_watched(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// The endpoints that were touched since a watch began, some of them again and again; nothing if it has ended.
+    pub fn touched(&self, watch: u64) -> Option<&[EndpointId]> {
+        self.watch.as_ref().filter(|w| w.number == watch).map(|w| w.touched.as_slice())
+    }
+
+    fn touch(&mut self, at: EndpointId) {
+        const ROUNDS: usize = 4;
+        let most = ROUNDS * self.endpoints.len() + (1 << 16);
+        if let Some(watch) = &mut self.watch {
+            watch.touched.push(at);
+            // Whoever watches is far too slow, or has gone.
+            if watch.touched.len() > most {
+                self.watch = None;
+            }
         }
     }
 
@@ -237,6 +280,7 @@ impl Fleet {
         let endpoints = &self.endpoints;
         self.names.remove(id, |at| name(endpoints, at));
         let endpoint = self.endpoints.get_mut(slot(id))?.take()?;
+        self.touch(id);
         self.free.insert(id.0);
         let mut moved = Moved::default();
         self.index.labelled_anew(id, &endpoint.labels, &Labels::new());

@@ -55,6 +55,7 @@ impl Fleet {
         self.rows.retain_many(&rows);
         images.into_iter().for_each(|(image, endpoints)| self.images.join_many(image, endpoints));
         classes.into_iter().for_each(|(class, endpoints)| self.classes.join_many(class, endpoints));
+        self.classes.forget_empty();
         self.index.restore_endpoints(&self.endpoints);
         let endpoints = &self.endpoints;
         let numbers = (0..).map(EndpointId).zip(endpoints).filter(|(_, e)| e.is_some()).map(|(at, _)| at).collect();

@@ -32,8 +32,6 @@ struct Entry {
     /// The row that came after it in the image that was founded last, [`NO_ROW`] if none did. A guess: what it means may have changed.
     next: RowId,
     digest: Digest,
-    /// What it says to the terms of the present pack.
-    hits: Box<[Hit]>,
     /// What it says of the patches of the present catalog, sorted. Empty, and then without an allocation, for most rows.
     notes: Box<[Note]>,
 }
@@ -48,6 +46,8 @@ pub struct Said {
 #[derive(Debug)]
 pub struct Rows {
     entries: Vec<Option<Entry>>,
+    /// What rows say to the terms of the present pack. By row, and apart from them, so that another pack's answers take their place at once.
+    hits: Vec<Box<[Hit]>>,
     free: Vec<RowId>,
     /// By table and bytes. INVARIANT: a hash is never proof; every find compares the bytes. The hash is keyed for this process.
     by_bytes: HashTable<RowId>,
@@ -70,6 +70,7 @@ impl Default for Rows {
     fn default() -> Rows {
         Rows {
             entries: Vec::new(),
+            hits: Vec::new(),
             free: Vec::new(),
             by_bytes: HashTable::new(),
             hasher: RandomState::default(),
@@ -174,7 +175,7 @@ impl Rows {
     }
 
     pub fn hits(&self, id: RowId) -> &[Hit] {
-        self.entry(id).map_or(&[], |e| &e.hits)
+        self.hits.get(slot(id)).map_or(&[], |hits| hits)
     }
 
     pub fn notes(&self, id: RowId) -> &[Note] {
@@ -221,8 +222,7 @@ impl Rows {
         let Rows { entries, hasher, by_bytes, .. } = self;
         let entry = |(id, table, bytes): (RowId, TableId, Box<[u8]>)| {
             let (digest, hash) = (Digest::of_row(table, &bytes), hasher.hash_one((table.0, &*bytes)));
-            let (hits, notes) = (Box::default(), Box::default());
-            (hash, id, Entry { table, bytes, canonical: id, references: 0, next: NO_ROW, digest, hits, notes })
+            (hash, id, Entry { table, bytes, canonical: id, references: 0, next: NO_ROW, digest, notes: Box::default() })
         };
         let made: Vec<(u64, RowId, Entry)> = stored.into_par_iter().map(entry).collect();
         let highest = made.iter().map(|(_, id, _)| slot(*id) + 1).max().unwrap_or(0);
@@ -249,9 +249,22 @@ impl Rows {
         let Said { hits, notes } = said;
         let canonical = of.unwrap_or(id);
         self.bytes.all += bytes.len();
-        self.entries[slot(id)] = Some(Entry { table, bytes, canonical, references: 0, next: NO_ROW, digest, hits, notes });
+        self.entries[slot(id)] = Some(Entry { table, bytes, canonical, references: 0, next: NO_ROW, digest, notes });
+        self.say(id, hits);
         self.index(id);
         id
+    }
+
+    fn say(&mut self, id: RowId, hits: Box<[Hit]>) {
+        if self.hits.len() <= slot(id) {
+            self.hits.resize_with(slot(id) + 1, Box::default);
+        }
+        self.hits[slot(id)] = hits;
+    }
+
+    /// Puts the answers to another pack, by row, in the place of the present ones, and gives those.
+    pub fn replace_hits(&mut self, hits: Vec<Box<[Hit]>>) -> Vec<Box<[Hit]>> {
+        std::mem::replace(&mut self.hits, hits)
     }
 
     fn index(&mut self, id: RowId) {
@@ -309,6 +322,7 @@ impl Rows {
             }
             self.bytes.all -= entry.bytes.len();
             self.entries[slot(id)] = None;
+            self.say(id, Box::default());
             self.free.push(id);
             if !alias {
                 freed.push(id);
@@ -327,10 +341,10 @@ impl Rows {
 
     /// Asks every row the terms of a new pack, in parallel: the one time that a rule is evaluated.
     pub fn ask_all(&mut self, pack: &Pack, limits: &crate::limits::Limits) {
-        self.entries.par_iter_mut().enumerate().for_each(|(at, entry)| {
-            let Some(entry) = entry else { return };
-            if slot(entry.canonical) == at {
-                entry.hits = ask(pack, entry.table, &entry.bytes, limits);
+        self.hits.resize_with(self.entries.len(), Box::default);
+        self.entries.par_iter().zip(&mut self.hits).enumerate().for_each(|(at, (entry, hits))| {
+            if let Some(entry) = entry.as_ref().filter(|e| slot(e.canonical) == at) {
+                *hits = ask(pack, entry.table, &entry.bytes, limits);
             }
         });
     }

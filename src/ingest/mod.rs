@@ -5,6 +5,7 @@
 //! idle, an upload is committed at once; busy, many share an fsync; nobody waits for a timer.
 
 pub mod admission;
+mod swap;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError};
@@ -70,6 +71,8 @@ pub struct Ingest {
     poisoned: Arc<AtomicBool>,
     /// Number of the newest batch on the disk.
     durable: Arc<AtomicU64>,
+    /// One swap at a time.
+    swapping: tokio::sync::Mutex<()>,
 }
 
 /// What the writer thread works with.
@@ -101,6 +104,7 @@ pub fn pipeline(shard: Shard, store: Box<dyn Store>, metrics: Arc<Metrics>, wake
         metrics: metrics.clone(),
         poisoned: poisoned.clone(),
         durable: durable.clone(),
+        swapping: tokio::sync::Mutex::new(()),
     };
     (ingest, Writer { shard, store, jobs, limits, metrics, poisoned, durable, wake })
 }

@@ -14,6 +14,7 @@ mod matcher;
 pub mod predicate;
 pub mod program;
 mod reads;
+mod same;
 mod scap;
 mod walk;
 pub mod wire;
@@ -34,6 +35,7 @@ use crate::scan::table::TableId;
 use wire::{Bytes, Section};
 
 pub use compile::{Requirement, Sources, compile, merge};
+pub use same::Same;
 pub use scap::{Joined, ScapPack, ScapRule, TestWay};
 pub use walk::{Answer, Part, Parts};
 pub use wire::{KEY_SLOT as WHOLE_KEY, PackError, stable_hash as hash_of};

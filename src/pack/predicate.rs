@@ -33,9 +33,15 @@ impl Pack {
     /// Asks a new row everything that the rules could want to know of it. Only answers that can matter are given: a row that
     /// an existential does not match, or that does not violate a universal, is silent. Sorted by term.
     pub fn ask(&self, row: &Row) -> Vec<Hit> {
+        self.ask_of(row, |_| true)
+    }
+
+    /// The same of some terms.
+    pub fn ask_of(&self, row: &Row, wanted: impl Fn(TermId) -> bool) -> Vec<Hit> {
         let mut hits: Vec<Hit> = self
             .candidates(row)
             .into_iter()
+            .filter(|id| wanted(*id))
             .filter_map(|id| {
                 let term = self.term(id);
                 if matches!(term.kind, TermKind::Test | TermKind::Collected | TermKind::Concerns) {

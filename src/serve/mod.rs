@@ -230,8 +230,9 @@ async fn start(app: &Arc<App>) -> Result<Running, ServeError> {
     std::thread::Builder::new().name("writer".to_owned()).spawn(move || drop(told.send(writer.run(clock::now_ms))))?;
     if let Some(policy) = loaded.swap {
         tracing::info!(pack = loaded.pack.digest(), "judging the fleet by a new pack or policy");
-        ingest.submit(Input::Swap { pack: loaded.pack.clone(), policy: Box::new(policy) }).await?;
+        ingest.swap(loaded.pack.clone(), policy).await?;
     }
+    ingest.settle_later();
     packs::forget_others(&config.data, loaded.pack.digest());
     let dispatch = Arc::new(Dispatch::new(ingest.clone(), loaded.reader.clone(), metrics.clone(), wake));
     dispatch.configure(loaded.sinks);
@@ -325,8 +326,7 @@ async fn take_anew(app: &Arc<App>) -> Result<Vec<String>, Vec<String>> {
         Ok::<_, Vec<String>>((config, notes, sinks, pack))
     };
     let (config, notes, sinks, pack) = tokio::task::spawn_blocking(read).await.map_err(|e| vec![e.to_string()])??;
-    let swap = Input::Swap { pack: pack.clone(), policy: Box::new(config.policy()) };
-    core.ingest.submit(swap).await.map_err(|e| vec![e.to_string()])?;
+    core.ingest.swap(pack.clone(), config.policy()).await.map_err(|e| vec![e.to_string()])?;
     core.dispatch.configure(sinks);
     core.feeds.configure(&config).await.map_err(|e| vec![e.to_string()])?;
     packs::forget_others(&config.data, pack.digest());

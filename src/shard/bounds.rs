@@ -28,6 +28,10 @@ impl Shard {
         for id in if empty { sharing.sweep_all() } else { sharing.sweep() } {
             out.batch.delete(Space::Shared, id.to_be_bytes());
         }
+        // Rows keep their ids while a swap is under way.
+        if self.fleet.is_watched() {
+            return;
+        }
         let rows = &self.fleet.rows;
         // Decoded uploads are decoded again after a sweep, so that there are not too many of those either.
         let short = self.short_of_rows && now_ms - self.swept_ms >= SWEEP_MS && rows.unreferenced() + rows.aliases() > 0;

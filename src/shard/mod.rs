@@ -22,17 +22,20 @@ pub use freshness::{Freshness, FreshnessCounts, ROUND_MS};
 pub use load::LoadError;
 pub use outbox::{Attempt, Pending};
 pub use patches::{Alert, AlertCause, FeedNews, PatchStand, PatchTotals, Posture};
+pub use swap::{Lane, Progress, Spent, Watching};
 pub use upload::{BodyHash, Prepared, PreparedRow, Uploaded};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::deploy::Task;
 use crate::drift::{Cause, Episode};
 use crate::event::{Event, subscribed};
+use crate::fleet::classes::ClassId;
 use crate::fleet::rows::{RowId, Rows};
 use crate::fleet::shared::{self, Labels, Shared};
 use crate::fleet::{Endpoint, EndpointId, Fleet, Tables};
@@ -82,6 +85,14 @@ pub enum Input {
         pack: Arc<Pack>,
         policy: Box<Policy>,
     },
+    /// A swap begins beside the writer: what it must take up is noted from now on.
+    Watch,
+    /// It does not go on.
+    Unwatch,
+    /// It is made ready.
+    Finish(Box<Lane>),
+    /// Goes on with what a swap left to be done in small batches.
+    Settle,
     /// Another catalog of patches, and what became of the feeds that it is of; or only the latter, with the catalog as it is.
     Catalog {
         catalog: Arc<Catalog>,
@@ -114,6 +125,7 @@ impl Input {
         const SMALL: u64 = 16 << 10;
         let rows = match self {
             Input::Upload { prepared, .. } => prepared.new.iter().map(|r| r.canonical.len() + 64).sum::<usize>() + 8 * prepared.rows.len(),
+            Input::Finish(lane) => return SMALL.saturating_add(lane.bytes()),
             Input::KeepList(list) => list.patches.iter().map(|p| p.len() + 8).sum(),
             _ => 0,
         };
@@ -123,13 +135,23 @@ impl Input {
 
 #[derive(Debug)]
 pub enum Reply {
-    Enrolled { again: bool },
+    Enrolled {
+        again: bool,
+    },
     Uploaded(Uploaded),
     Reported(Box<Task>),
     Removed,
     Redelivered(usize),
     Swapped,
-    ListKept { version: u32 },
+    Watching(Watching),
+    /// With what is in use no more.
+    Switched(Box<Spent>),
+    Settled {
+        left: u64,
+    },
+    ListKept {
+        version: u32,
+    },
     Exempted(Box<Exemption>),
     ExemptionEnded,
     Done,
@@ -221,6 +243,16 @@ pub struct Shard {
     short_of_rows: bool,
     swept_ms: i64,
     pub totals: Totals,
+    /// Counts the swaps that changed classes.
+    generation: u32,
+    /// Keys of [`Space::Generation`].
+    generation_keys: BTreeSet<Vec<u8>>,
+    /// Endpoints whose own record says another class.
+    moved: RoaringBitmap,
+    /// Records of classes of former generations.
+    stale_classes: BTreeSet<ClassId>,
+    /// Endpoints that a swap left to be held against the baselines.
+    settling: RoaringBitmap,
     history: Book,
     /// Patch states before the next batch cannot be told.
     catalog_unknown: bool,
@@ -321,9 +353,8 @@ impl Shard {
                     out.wake_sinks = true;
                     Ok(Reply::Redelivered(self.outbox.revive(&sink, now_ms, &mut out.batch)))
                 }
-                Input::Swap { pack, policy } => {
-                    self.swap(pack, *policy, now_ms, &mut out);
-                    Ok(Reply::Swapped)
+                swap @ (Input::Swap { .. } | Input::Watch | Input::Unwatch | Input::Finish(_) | Input::Settle) => {
+                    self.apply_swap(swap, now_ms, &mut out)
                 }
                 Input::Catalog { catalog, news } => {
                     self.swap_catalog(catalog, &news, now_ms, &mut out);
@@ -429,9 +460,14 @@ impl Shard {
                 out.batch.delete(Space::Images, image.to_be_bytes());
             }
             if let Some(class) = endpoint.held.map(|h| h.class).filter(|c| !self.fleet.classes.contains(*c)) {
-                out.batch.delete(Space::Classes, class.to_be_bytes());
+                self.drop_class(class, out);
             }
             out.batch.delete(Space::Endpoints, id);
+            if self.moved.remove(at.0) {
+                let key = swap::stored::gone_key(at);
+                out.batch.put_record(Space::Generation, key.clone(), &());
+                self.generation_keys.insert(key);
+            }
         }
         // Its number is given to another one.
         *self.live_mut(at) = Live::default();
@@ -457,6 +493,7 @@ impl Shard {
         self.expire_exemptions(now_ms, out);
         self.tick_trends(now_ms, out);
         self.forget_episodes(now_ms, out);
+        self.settle(now_ms, out);
         let history_ms = self.policy.policy.history_ms;
         self.history.expire(history_ms, now_ms, &mut out.batch);
         self.age(now_ms, out);
@@ -514,7 +551,8 @@ impl Shard {
         shared
     }
 
-    fn store_endpoint(&self, at: EndpointId, out: &mut Applied) {
+    fn store_endpoint(&mut self, at: EndpointId, out: &mut Applied) {
+        self.moved.remove(at.0);
         if let Some(endpoint) = self.fleet.get(at) {
             out.batch.put(Space::Endpoints, endpoint.id.as_bytes(), stored::record(at, endpoint));
         }

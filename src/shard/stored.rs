@@ -53,6 +53,22 @@ pub(super) fn record(number: EndpointId, endpoint: &Endpoint) -> Vec<u8> {
     encode(Space::Endpoints, &stored)
 }
 
+/// The record of a class begins with this, which is no verdict: an earlier muster wrote nothing but the verdicts.
+const CLASS: u8 = 0x20;
+
+/// The record of one class.
+pub(super) fn class_record(generation: u32, verdicts: &[u8]) -> Vec<u8> {
+    [&[CLASS][..], &generation.to_be_bytes(), verdicts].concat()
+}
+
+/// The generation and the verdicts of a record.
+pub(super) fn class(record: &[u8]) -> (u32, &[u8]) {
+    match record {
+        [CLASS, a, b, c, d, verdicts @ ..] => (u32::from_be_bytes([*a, *b, *c, *d]), verdicts),
+        verdicts => (0, verdicts),
+    }
+}
+
 /// What stored endpoints name, by number.
 pub(super) struct Known {
     tables: HashMap<SharedId, Shared<Tables>>,

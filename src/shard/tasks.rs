@@ -23,6 +23,10 @@ impl Shard {
         self.tasks_of(at).filter(|t| t.state.is_open())
     }
 
+    pub(super) fn has_open_task(&self, at: EndpointId, item: &str) -> bool {
+        self.tasks.get(&(at, item.into())).is_some_and(|task| task.state.is_open())
+    }
+
     /// Open tasks of some endpoints, by endpoint and item.
     pub fn open_tasks_of(&self, endpoints: std::ops::Range<u32>) -> impl Iterator<Item = (EndpointId, &Task)> {
         let of = |at: u32| (EndpointId(at), Box::from(""));

@@ -146,7 +146,7 @@ impl Shard {
         let batch = self.applied;
         if let Some(held) = before.as_ref().filter(|h| h.digest == facts.digest && facts.added.is_empty() && facts.removed.is_empty()) {
             if self.awaits_scan(at) {
-                self.check_baselines(at, id, now_ms, out);
+                self.check_baselines(at, id, true, now_ms, out);
             }
             self.live_mut(at).keep(&body, held.sequence, batch);
             return Ok(self.uploaded(at, held, false));
@@ -164,7 +164,7 @@ impl Shard {
             None => self.first_scan(at, id, &held, now_ms, out),
             Some(old) => self.turned(at, id, &old, &held, &facts, now_ms, out),
         }
-        self.check_baselines(at, id, now_ms, out);
+        self.check_baselines(at, id, true, now_ms, out);
         Ok(self.uploaded(at, &held, true))
     }
 
@@ -334,12 +334,12 @@ impl Shard {
         let (class, new_class) = self.fleet.classes.intern(&verdicts);
         self.fleet.classes.join(class);
         if new_class {
-            out.batch.put(Space::Classes, class.to_be_bytes(), verdicts);
+            self.store_class(class, &verdicts, out);
         }
         if let Some(before) = before
             && self.fleet.classes.leave(before.class)
         {
-            out.batch.delete(Space::Classes, before.class.to_be_bytes());
+            self.drop_class(before.class, out);
         }
         class
     }
@@ -418,21 +418,28 @@ impl Shard {
         Some(self.pack.explain(rule, &scan, held.received_ms.div_euclid(DAY_MS) * (DAY_MS / 1000)))
     }
 
-    /// What the baselines of an endpoint's groups require, held against its verdicts.
-    pub(super) fn check_baselines(&mut self, at: EndpointId, id: &str, now_ms: i64, out: &mut Applied) {
+    /// What the baselines of an endpoint's groups require, held against its verdicts; after a scan of it, or because what is required changed: then what its
+    /// tasks came to is for its next scan to say.
+    pub(super) fn check_baselines(&mut self, at: EndpointId, id: &str, scanned: bool, now_ms: i64, out: &mut Applied) {
         let Some(endpoint) = self.fleet.get(at) else { return };
         let Some(class) = endpoint.held.as_ref().map(|h| h.class) else { return };
         let required: Vec<_> = self.policy.required(endpoint).into_values().map(|(item, baselines)| (item.clone(), baselines)).collect();
         let mut wanted = BTreeSet::new();
         for (item, baselines) in required {
             let verdict = self.fleet.classes.verdict(class, item.rule);
+            wanted.insert(item.id.clone());
+            if !scanned && verdict == Verdict::Fail && self.has_open_task(at, &item.id) {
+                continue;
+            }
             self.step_task(at, id, &item.id, |_| item.action.clone(), &baselines, &Seen::Scan { verdict }, now_ms, out);
-            wanted.insert(item.id);
         }
         for Required { item, patch, places, baselines, verdict } in self.required_patches(at) {
+            wanted.insert(item.clone());
+            if !scanned && verdict == Verdict::Fail && self.has_open_task(at, &item) {
+                continue;
+            }
             let action = |shard: &Shard| shard.patch_action(at, &patch, &places);
             self.step_task(at, id, &item, action, &baselines, &Seen::Scan { verdict }, now_ms, out);
-            wanted.insert(item);
         }
         self.withdraw(at, id, |item| wanted.contains(item), now_ms, out);
     }

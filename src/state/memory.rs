@@ -27,6 +27,12 @@ impl MemoryStore {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Another disk with what is on this one now.
+    #[must_use]
+    pub fn copy(&self) -> MemoryStore {
+        MemoryStore { contents: Arc::new(Mutex::new(self.contents().clone())), faults: Arc::default(), poisoned: false }
+    }
+
     /// The same disk after the process died.
     #[must_use]
     pub fn reopen(&self) -> MemoryStore {

@@ -20,8 +20,10 @@ pub enum Space {
     Rows,
     /// Image id -> row ids in order.
     Images,
-    /// Class id -> verdicts.
+    /// Class id -> generation, verdicts: of classes that were made since the last swap.
     Classes,
+    /// What the last swap made of classes, and who is in another one since. `shard::swap::stored`.
+    Generation,
     /// Number -> labels or tables that endpoints have alike.
     Shared,
     /// Endpoint id -> endpoint.
@@ -62,11 +64,12 @@ impl Space {
         }
     }
 
-    pub const FIXED: [Space; 15] = [
+    pub const FIXED: [Space; 16] = [
         Space::Meta,
         Space::Rows,
         Space::Images,
         Space::Classes,
+        Space::Generation,
         Space::Shared,
         Space::Endpoints,
         Space::Episodes,
@@ -86,6 +89,7 @@ impl Space {
             Space::Rows => "rows".to_owned(),
             Space::Images => "images".to_owned(),
             Space::Classes => "classes".to_owned(),
+            Space::Generation => "generation".to_owned(),
             Space::Shared => "shared".to_owned(),
             Space::Endpoints => "endpoints".to_owned(),
             Space::Episodes => "episodes".to_owned(),

@@ -34,12 +34,14 @@ pub async fn status(call: Call) -> Answer {
             })
         })
         .await?;
+    let progress = app.metrics.swap_progress.get();
+    let swap = (progress < 1.0).then_some(progress);
     let reload = app.last_reload.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let config = app.config.load();
     let standing = call.core()?.ingest.admission.standing(clock::now_ms());
     ok(&json!({
         "version": env!("CARGO_PKG_VERSION"), "started_at": app.started, "ready": app.phase() == Phase::Ready,
-        "uptime_seconds": (clock::now().as_millisecond() - app.started.as_millisecond()) / 1000, "fleet": fleet,
+        "uptime_seconds": (clock::now().as_millisecond() - app.started.as_millisecond()) / 1000, "fleet": fleet, "swap": swap,
         "uploads": {"reading": standing.reading, "waiting": standing.waiting, "working": standing.working,
             "oldest_wait_seconds": standing.lag_ms / 1000, "endpoints_limited": standing.limited},
         "config": {"file": config.path, "data": config.data, "listen": config.listen, "read_at": reload.at,
@@ -67,6 +69,7 @@ pub async fn ready(call: Call) -> Answer {
     let why = match call.app.phase() {
         Phase::Ready if poisoned => "the store failed\n",
         Phase::Ready => return healthy(call).await,
+        Phase::Loading if call.app.metrics.swap_progress.get() < 1.0 => "judging the fleet by another pack or policy\n",
         Phase::Loading => "loading\n",
         Phase::Draining => "stopping\n",
     };

@@ -59,6 +59,11 @@ impl Answer {
         &self.others
     }
 
+    /// By cluster the verdict of its endpoints, and those that have another one.
+    pub(crate) fn into_parts(self) -> (Vec<Option<Verdict>>, Vec<(u32, Verdict)>) {
+        (self.bases, self.others)
+    }
+
     /// The verdict of an endpoint that was asked.
     pub fn verdict_of(&self, index: &Index, endpoint: u32) -> Option<Verdict> {
         match self.others.binary_search_by_key(&endpoint, |(at, _)| *at) {

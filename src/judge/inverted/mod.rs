@@ -46,8 +46,10 @@ pub struct Asked {
     pack: Arc<Pack>,
     /// The pack is the fleet's own: what rows say to it is kept with them.
     kept: bool,
-    /// By term.
+    /// By term: whether its answers are heard.
     wanted: Vec<bool>,
+    /// By term: whether rows are asked. What they say to the others that are wanted comes by [`Asked::hear`].
+    asks: Arc<[bool]>,
     tables: Vec<TableId>,
     /// Under which ids of rows it was asked; others mean other rows.
     epoch: Option<u64>,
@@ -77,6 +79,7 @@ pub struct Slice {
     table: TableId,
     from: usize,
     columns: Vec<u8>,
+    asks: Arc<[bool]>,
     ids: Vec<RowId>,
     text: Vec<u8>,
     ends: Vec<usize>,
@@ -96,17 +99,35 @@ pub struct Told {
 impl Slice {
     /// Asks the rows, in parallel. INVARIANT: called beside the lock, as the threads of the common pool may wait for it.
     pub fn ask(self, pack: &Pack, limits: &Limits) -> Told {
-        let Slice { epoch, table, from, columns, ids, text, ends } = self;
-        let starts = std::iter::once(0).chain(ends.iter().copied());
-        let parts: Vec<(RowId, usize, usize)> =
-            ids.into_iter().zip(starts.zip(&ends)).map(|(id, (start, end))| (id, start, *end)).collect();
-        let one = |(id, start, end): (RowId, usize, usize)| match text.get(start..end).and_then(|t| parse(table, t, limits)) {
-            Some(row) => (id, pack.ask(&row), columns.iter().map(|c| hashed(&row, *c)).collect()),
-            None => (id, Vec::new(), vec![ABSENT; columns.len()]),
-        };
-        let rows = parts.into_par_iter().map(one).collect();
-        Told { epoch, table, from, columns, rows }
+        let rows = self.parts().into_par_iter().map(|part| self.ask_one(pack, part, limits)).collect();
+        self.told(rows)
     }
+
+    /// The same on this thread only, for who must leave the others to uploads.
+    pub fn ask_alone(self, pack: &Pack, limits: &Limits) -> Told {
+        let rows = self.parts().into_iter().map(|part| self.ask_one(pack, part, limits)).collect();
+        self.told(rows)
+    }
+
+    fn parts(&self) -> Vec<(RowId, usize, usize)> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        self.ids.iter().zip(starts.zip(&self.ends)).map(|(id, (start, end))| (*id, start, *end)).collect()
+    }
+
+    fn ask_one(&self, pack: &Pack, (id, start, end): (RowId, usize, usize), limits: &Limits) -> (RowId, Vec<Hit>, Vec<Hashed>) {
+        match self.text.get(start..end).and_then(|t| parse(self.table, t, limits)) {
+            Some(row) => (id, ask_wanted(pack, &self.asks, &row), self.columns.iter().map(|c| hashed(&row, *c)).collect()),
+            None => (id, Vec::new(), vec![ABSENT; self.columns.len()]),
+        }
+    }
+
+    fn told(self, rows: Vec<(RowId, Vec<Hit>, Vec<Hashed>)>) -> Told {
+        Told { epoch: self.epoch, table: self.table, from: self.from, columns: self.columns, rows }
+    }
+}
+
+fn ask_wanted(pack: &Pack, asks: &[bool], row: &Row) -> Vec<Hit> {
+    pack.ask_of(row, |term| asks.get(place(term)).is_some_and(|asked| *asked))
 }
 
 impl Asked {
@@ -127,9 +148,25 @@ impl Asked {
             wanted[place(*term)] = true;
             tables.push(pack.term(*term).table);
         }
+        let asks = wanted.as_slice().into();
+        Asked::with(pack, kept, wanted, asks, tables)
+    }
+
+    /// Asks some terms, and hears what rows say to these and to others.
+    pub(crate) fn terms(pack: Arc<Pack>, asks: &[bool], wanted: Vec<bool>) -> Asked {
+        let tables = pack.terms().zip(asks).filter(|(_, asked)| **asked).map(|((_, term), _)| term.table).collect();
+        Asked::with(pack, false, wanted, asks.into(), tables)
+    }
+
+    fn with(pack: Arc<Pack>, kept: bool, wanted: Vec<bool>, asks: Arc<[bool]>, mut tables: Vec<TableId>) -> Asked {
         tables.sort_unstable();
         tables.dedup();
-        Asked { pack, kept, wanted, tables, epoch: None, done: BTreeMap::new(), said: Vec::new(), columns: BTreeMap::new() }
+        Asked { pack, kept, wanted, asks, tables, epoch: None, done: BTreeMap::new(), said: Vec::new(), columns: BTreeMap::new() }
+    }
+
+    /// How many rows of a table, from the first on, were asked; nothing if the table is of no interest.
+    pub(crate) fn done(&self, table: TableId) -> Option<usize> {
+        self.tables.contains(&table).then(|| self.done.get(&table).copied().unwrap_or(0))
     }
 
     pub fn pack(&self) -> &Arc<Pack> {
@@ -141,7 +178,7 @@ impl Asked {
     }
 
     /// What rows say to a term.
-    fn said(&self, term: TermId) -> &[(RowId, u32)] {
+    pub(crate) fn said(&self, term: TermId) -> &[(RowId, u32)] {
         self.said.get(place(term)).map_or(&[], Vec::as_slice)
     }
 
@@ -173,7 +210,7 @@ impl Asked {
             let rows = fleet.index().rows(table);
             for id in rows.get(from..).unwrap_or_default() {
                 if let Some(row) = parse(table, fleet.rows.bytes(*id), limits) {
-                    self.hear(*id, &self.pack.clone().ask(&row));
+                    self.hear(*id, &ask_wanted(&self.pack, &self.asks, &row));
                     self.note(*id, &row);
                 }
             }
@@ -192,13 +229,13 @@ impl Asked {
         self.columns.clear();
         self.done.clear();
         for table in self.tables.clone() {
-            let Some(values) = self.pack.finds(table, |term| self.wanted[place(term)]) else { continue };
+            let Some(values) = self.pack.finds(table, |term| self.asks[place(term)]) else { continue };
             let Some(rows) = self.find(fleet, table, &values) else { continue };
             for id in rows {
                 if self.kept {
                     self.hear(id, fleet.rows.hits(id));
                 } else if let Some(row) = parse(table, fleet.rows.bytes(id), limits) {
-                    self.hear(id, &self.pack.clone().ask(&row));
+                    self.hear(id, &ask_wanted(&self.pack, &self.asks, &row));
                 }
             }
             self.done.insert(table, fleet.index().rows(table).len());
@@ -239,7 +276,7 @@ impl Asked {
             ends.push(text.len());
         }
         let columns = self.columns.keys().filter(|(t, _)| *t == table).map(|(_, column)| *column).collect();
-        Slice { epoch: fleet.rows.epoch(), table, from, columns, ids, text, ends }
+        Slice { epoch: fleet.rows.epoch(), table, from, columns, asks: self.asks.clone(), ids, text, ends }
     }
 
     /// Takes what a slice came to. It is dropped if it was overtaken.
@@ -276,7 +313,8 @@ impl Asked {
         Progress::Ready
     }
 
-    fn hear(&mut self, id: RowId, hits: &[Hit]) {
+    /// Takes what a row says.
+    pub(crate) fn hear(&mut self, id: RowId, hits: &[Hit]) {
         for hit in hits {
             if self.wanted.get(place(hit.term)).is_some_and(|w| *w)
                 && let Some(said) = self.said.get_mut(place(hit.term))

@@ -3,10 +3,12 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::LoadError;
+use crate::fleet::classes::Classes;
 use crate::fleet::{Endpoint, EndpointId};
 use crate::scan::table::TableId;
 use crate::shard::Shard;
-use crate::shard::stored::{Known, OldEndpoint};
+use crate::shard::stored::{Known, OldEndpoint, class};
+use crate::shard::swap::stored::{self as generation, Moved};
 use crate::state::{Batch, Space, Store, StoreError, decode};
 
 /// Records that are decoded together.
@@ -31,19 +33,64 @@ impl Shard {
             Ok(())
         })?;
         self.fleet.restore_images(images);
-        self.fleet.classes.reset(self.pack.rules().map(|r| self.pack.rule(r).requirement).collect());
-        // Without the pack that they are verdicts of, classes say nothing; the swap that follows makes new ones.
-        store.each(Space::Classes, &mut |k, v| {
-            let verdicts: &[u8] = if known_pack { v } else { &[] };
-            self.fleet.classes.insert(number(Space::Classes, k)?, verdicts);
-            Ok(())
-        })?;
+        self.load_classes(store, known_pack)?;
         store.each(Space::Shared, &mut |k, v| {
             let id = k.try_into().map(u64::from_be_bytes).map_err(|_| damaged(Space::Shared, k, "its key is not a number"))?;
             self.fleet.sharing.restore(id, decode(Space::Shared, k, v)?);
             Ok(())
         })?;
-        self.load_endpoints(store)
+        self.load_endpoints(store)?;
+        let classes = &self.fleet.classes;
+        self.stale_classes.extend(classes.recorded().iter().filter(|id| !classes.contains(**id)));
+        Ok(())
+    }
+
+    /// The classes of the last swap, and those that were made since.
+    fn load_classes(&mut self, store: &dyn Store, known_pack: bool) -> Result<(), LoadError> {
+        let mut classes = Classes::new(self.pack.rules().map(|r| self.pack.rule(r).requirement).collect(), 0);
+        // Without the pack that they are verdicts of, classes say nothing; the swap that follows makes new ones.
+        let say = |verdicts: &[u8]| if known_pack { verdicts.to_vec() } else { Vec::new() };
+        store.each(Space::Generation, &mut |k, v| {
+            self.generation_keys.insert(k.to_vec());
+            if k.first() == Some(&generation::CLASS_KEY) {
+                generation::classes(k, v, |id, verdicts| classes.insert(id, &say(verdicts)))?;
+            }
+            Ok(())
+        })?;
+        store.each(Space::Classes, &mut |k, v| {
+            let (id, (generation, verdicts)) = (number(Space::Classes, k)?, class(v));
+            if generation == self.generation {
+                classes.insert(id, &say(verdicts));
+                classes.record(id);
+            } else {
+                self.stale_classes.insert(id);
+            }
+            Ok(())
+        })?;
+        self.fleet.classes = classes;
+        Ok(())
+    }
+
+    /// Endpoints that the last swap put into another class than their own records say.
+    fn load_moves(&mut self, store: &dyn Store, all: &mut [(EndpointId, Endpoint)]) -> Result<(), LoadError> {
+        store.each(Space::Generation, &mut |k, v| {
+            if k.first() != Some(&generation::MOVE_KEY) {
+                return Ok(());
+            }
+            for Moved { number, sequence, class } in generation::moved(k, v)? {
+                if self.generation_keys.contains(&generation::gone_key(number)) {
+                    continue;
+                }
+                let at = all.binary_search_by_key(&number, |(at, _)| *at).ok();
+                let held = at.and_then(|at| all.get_mut(at)).and_then(|(_, e)| e.held.as_mut());
+                if let Some(held) = held.filter(|h| h.sequence == sequence) {
+                    held.class = class;
+                    self.moved.insert(number.0);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(())
     }
 
     fn load_endpoints(&mut self, store: &mut dyn Store) -> Result<(), LoadError> {
@@ -54,6 +101,7 @@ impl Shard {
             return Err(damaged(Space::Endpoints, two[1].1.id.as_bytes(), "another endpoint has its number").into());
         }
         self.convert(store, old, &mut all)?;
+        self.load_moves(store, &mut all)?;
         self.fleet.restore_endpoints(all);
         Ok(())
     }

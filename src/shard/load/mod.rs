@@ -5,6 +5,7 @@ mod fleet;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use super::patches::{Patches, StoredExemption};
@@ -89,12 +90,20 @@ impl Shard {
             short_of_rows: false,
             swept_ms: 0,
             totals: Totals::default(),
+            generation: meta.get("generation").and_then(|n| n.parse().ok()).unwrap_or(0),
+            generation_keys: BTreeSet::new(),
+            moved: RoaringBitmap::new(),
+            stale_classes: BTreeSet::new(),
+            settling: RoaringBitmap::new(),
             history: Book::default(),
             catalog_unknown: false,
             trends,
         };
         shard.load_fleet(store, known_pack)?;
         shard.load_seen(store)?;
+        if meta.contains_key("settling") {
+            shard.settling.insert_range(0..shard.fleet.places());
+        }
         shard.load_rest(store)?;
         shard.load_decisions(store)?;
         shard.restore_history(store, history.as_ref())?;

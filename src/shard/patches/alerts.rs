@@ -146,7 +146,8 @@ impl Shard {
 
     /// Whether to apply this computes in parallel.
     pub fn computes_in_parallel(&self, input: &Input) -> bool {
-        matches!(input, Input::Swap { .. } | Input::Catalog { .. }) || (self.patches.unsettled && matches!(input, Input::Tick))
+        matches!(input, Input::Swap { .. } | Input::Finish(_) | Input::Catalog { .. })
+            || (self.patches.unsettled && matches!(input, Input::Tick))
     }
 
     /// After a start: the alerts that were open, held against the catalog that is there now.

@@ -207,7 +207,7 @@ impl Shard {
         for at in touched {
             let id = self.fleet.get(at).map(|e| e.id.clone()).unwrap_or_default();
             if self.requires_patches(at) {
-                self.check_baselines(at, &id, now_ms, out);
+                self.check_baselines(at, &id, false, now_ms, out);
             }
         }
     }

@@ -185,7 +185,7 @@ impl Shard {
         };
         let all: Vec<(EndpointId, String)> = self.fleet.iter().filter(|(_, e)| is_in(e)).map(|(at, e)| (at, e.id.to_string())).collect();
         for (at, id) in all {
-            self.check_baselines(at, &id, now_ms, out);
+            self.check_baselines(at, &id, false, now_ms, out);
         }
     }
 }

@@ -1,0 +1,108 @@
+//! Who turned, rule by rule: for each pair of verdicts, before and after, the endpoints as a bitmap. Counts, names in events and history come of these.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+use roaring::RoaringBitmap;
+
+use super::change::{Change, Turning};
+use super::parts::{NONE, Parts};
+use crate::fleet::classes::{ClassId, Classes};
+use crate::judge::Verdict;
+use crate::pack::RuleId;
+use crate::shard::Shard;
+
+/// From, to. Nothing: the rule is new, or gone.
+pub(super) type Turn = (Option<Verdict>, Option<Verdict>);
+
+/// Groups whose verdicts before are taken in one look.
+const GROUPS: usize = 4096;
+
+#[derive(Default)]
+pub(super) struct Turns {
+    /// In the order of [`Change::turning`].
+    pub(super) by_rule: Vec<BTreeMap<Turn, RoaringBitmap>>,
+    /// What the rules that turn said of old classes.
+    before: HashMap<ClassId, Box<[u8]>>,
+    taken: usize,
+}
+
+const ABSENT: u8 = u8::MAX;
+
+/// What rules said under the old pack.
+pub(super) fn before(verdicts: &[u8], change: &Change) -> Box<[u8]> {
+    let of = |turning: &Turning| turning.old.and_then(|rule| verdicts.get(rule.index()).copied()).unwrap_or(ABSENT);
+    change.turning.iter().map(of).collect()
+}
+
+impl Turns {
+    /// Whether the verdicts before are known of all groups; else takes some.
+    pub(super) fn look(&mut self, shard: &Shard, change: &Change, parts: &Parts) -> bool {
+        if change.turning.iter().all(|t| t.old.is_none()) {
+            return true;
+        }
+        for group in parts.groups.iter().skip(self.taken).take(GROUPS) {
+            self.before.entry(group.class).or_insert_with(|| before(shard.fleet.classes.verdicts(group.class), change));
+        }
+        self.taken += GROUPS;
+        self.taken >= parts.groups.len()
+    }
+
+    /// Takes the next rule. Whether it was the last one.
+    pub(super) fn take(&mut self, change: &Change, parts: &Parts, classes: &Classes) -> bool {
+        let at = self.by_rule.len();
+        let Some(turning) = change.turning.get(at) else { return true };
+        let mut places: BTreeMap<Turn, u8> = BTreeMap::new();
+        let of_group: Vec<u8> = parts
+            .groups
+            .iter()
+            .map(|group| {
+                let from = self.before.get(&group.class).and_then(|b| b.get(at).copied()).and_then(Verdict::from_u8);
+                let to = turning.new.map(|rule: RuleId| classes.verdict(group.to, rule));
+                if group.to == NONE || from == to {
+                    return ABSENT;
+                }
+                // Ten verdicts before and ten after, none among them.
+                let next = u8::try_from(places.len()).unwrap_or(ABSENT);
+                *places.entry((from, to)).or_insert(next)
+            })
+            .collect();
+        let mut endpoints: Vec<RoaringBitmap> = vec![RoaringBitmap::new(); places.len()];
+        if !endpoints.is_empty() {
+            for (at, group) in (0u32..).zip(parts.groups_of()) {
+                let place = of_group.get(*group as usize).copied().unwrap_or(ABSENT);
+                if let Some(bitmap) = endpoints.get_mut(usize::from(place)) {
+                    // INVARIANT: in ascending order.
+                    bitmap.try_push(at).ok();
+                }
+            }
+        }
+        let bitmap = |place: u8| {
+            let mut bitmap = endpoints.get(usize::from(place)).cloned().unwrap_or_default();
+            bitmap.optimize();
+            bitmap
+        };
+        self.by_rule.push(places.into_iter().map(|(turn, place)| (turn, bitmap(place))).collect());
+        self.by_rule.len() >= change.turning.len()
+    }
+
+    /// What history takes at most.
+    pub(super) fn bytes(&self) -> usize {
+        self.by_rule.iter().flat_map(BTreeMap::values).map(RoaringBitmap::serialized_size).sum()
+    }
+
+    /// An endpoint turned otherwise than its group, or not at all, or is gone: from what [`before`] gives to verdicts of the new pack.
+    pub(super) fn retake(&mut self, change: &Change, at: u32, turned: Option<(&[u8], &[u8])>) {
+        for (number, (turning, turns)) in change.turning.iter().zip(&mut self.by_rule).enumerate() {
+            for endpoints in turns.values_mut() {
+                endpoints.remove(at);
+            }
+            let Some((old, new)) = turned else { continue };
+            let from = old.get(number).copied().and_then(Verdict::from_u8);
+            let to = turning.new.and_then(|rule| new.get(rule.index()).copied()).and_then(Verdict::from_u8);
+            if from != to {
+                turns.entry((from, to)).or_default().insert(at);
+            }
+        }
+    }
+}
