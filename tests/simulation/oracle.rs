@@ -52,7 +52,7 @@ pub(super) fn stored_is_kept(shard: &Shard, hardware: &Hardware, limits: &Limits
     for key in stored.keys() {
         assert!(kept.contains_key(key), "{key} is in the store and not in memory");
     }
-    assert_eq!(loaded.fleet.index().difference(&shard.fleet.index_anew()), None, "the index that was loaded");
+    assert_eq!(loaded.fleet.index().difference(&loaded.fleet.index_anew()), None, "the index that was loaded");
 }
 
 /// Everything that a shard knows, by name.

@@ -47,6 +47,8 @@ struct Watch {
     wanted: BTreeSet<(String, u64)>,
     /// What sinks were given, with what it said.
     delivered: BTreeMap<(String, u64), Event>,
+    /// Events that retention dropped. A clock that was set back may begin their segment anew.
+    dropped: BTreeSet<u64>,
     /// Entries that the dispatcher gave up because history had dropped their events.
     lost: BTreeSet<(String, u64)>,
     subscriptions: Vec<Subscription>,
@@ -138,12 +140,10 @@ impl Hardware {
     pub(super) fn problems(&self) -> Vec<String> {
         let disk = self.disk();
         let mut problems = disk.watch.problems.clone();
-        let segments: BTreeSet<u32> = disk.segments();
         for ((sink, seq), event) in &disk.watch.delivered {
             let segment = segment(event.time.as_millisecond());
             let there = disk.durable.get(&(Space::Events(segment), seq.to_be_bytes().to_vec()));
-            // Retention drops whole segments.
-            if there.is_none() && segments.contains(&segment) {
+            if there.is_none() && !disk.watch.dropped.contains(seq) {
                 problems.push(format!("{sink} was told of an event that is not in history: {event:?}"));
             }
             if there.is_some_and(|bytes| serde_json::from_slice::<Event>(bytes).ok().as_ref() != Some(event)) {
@@ -170,8 +170,13 @@ impl Disk {
             };
         }
         self.hasher.update(format!("{:?} {drops}\n", batch.drop_segments).as_bytes());
-        if drops {
-            self.durable.retain(|(s, _), _| !matches!(s, Space::Events(n) if batch.drop_segments.contains(n)));
+        if drops && !batch.drop_segments.is_empty() {
+            let watch = &mut self.watch;
+            self.durable.retain(|(space, key), _| {
+                let dropped = matches!(space, Space::Events(n) if batch.drop_segments.contains(n));
+                watch.dropped.extend(dropped.then(|| u64::from_be_bytes(key.as_slice().try_into().unwrap())));
+                !dropped
+            });
         }
     }
 }
