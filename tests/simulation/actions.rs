@@ -267,6 +267,8 @@ impl Play {
                     None => continue,
                 };
                 begun += 1;
+                let count = if attempt == Attempt::Delivered { &mut self.counts.delivered } else { &mut self.counts.undelivered };
+                *count += 1;
                 let input = Input::Delivered { sink: sink.to_owned(), seq, attempt };
                 self.submit(What::Delivered { sink: sink.to_owned(), seq }, input);
             }

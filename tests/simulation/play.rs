@@ -56,11 +56,74 @@ pub(super) struct Flight {
     pub(super) future: Pin<Box<dyn Future<Output = Done>>>,
 }
 
+/// How often what happened: a play in which nothing fails proves nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub(super) steps: u64,
+    /// Uploads that were answered, and how many of them changed something.
+    pub(super) acked: u64,
+    pub(super) changed: u64,
+    pub(super) refused: u64,
+    /// Uploads that were decoded again, since rows, rules or catalog changed meanwhile.
+    pub(super) stale: u64,
+    /// Changes that found the disk full.
+    pub(super) full: u64,
+    pub(super) crashes: u64,
+    /// Commits that failed, and those of them that were there after the crash.
+    pub(super) failed: u64,
+    pub(super) survived: u64,
+    /// Scans that nobody was answered for and that were there.
+    pub(super) adopted: u64,
+    pub(super) swaps: u64,
+    pub(super) delivered: u64,
+    pub(super) undelivered: u64,
+    /// Sweeps that freed rows.
+    pub(super) sweeps: u64,
+}
+
+impl Counts {
+    fn all(&mut self) -> [(&'static str, &mut u64); 14] {
+        let Counts { steps, acked, changed, refused, stale, full, crashes, failed, survived, adopted, swaps, delivered, undelivered, sweeps } = self;
+        [
+            ("steps", steps),
+            ("acked", acked),
+            ("changed", changed),
+            ("refused", refused),
+            ("stale", stale),
+            ("full", full),
+            ("crashes", crashes),
+            ("failed", failed),
+            ("survived", survived),
+            ("adopted", adopted),
+            ("swaps", swaps),
+            ("delivered", delivered),
+            ("undelivered", undelivered),
+            ("sweeps", sweeps),
+        ]
+    }
+
+    pub(super) fn add(&mut self, other: &Counts) {
+        let mut other = *other;
+        for ((_, sum), (_, more)) in self.all().into_iter().zip(other.all()) {
+            *sum += *more;
+        }
+    }
+
+    /// What never happened.
+    pub(super) fn never(&self) -> Vec<&'static str> {
+        let mut counts = *self;
+        counts.all().into_iter().filter(|(_, n)| **n == 0).map(|(what, _)| what).collect()
+    }
+}
+
 /// One life of the process.
 pub(super) struct Life {
     pub(super) ingest: Arc<Ingest>,
     writer: Writer,
     pub(super) reader: Box<dyn Reader>,
+    metrics: Arc<Metrics>,
+    /// Of the rows when it began.
+    epoch: u64,
 }
 
 pub(super) struct Play {
@@ -81,6 +144,7 @@ pub(super) struct Play {
     pub(super) config: (usize, usize, usize),
     pub(super) sinks_down: BTreeSet<&'static str>,
     pub(super) turn: usize,
+    pub(super) counts: Counts,
 }
 
 /// Machines of a fleet.
@@ -110,6 +174,7 @@ impl Play {
             config: (0, 0, 0),
             sinks_down: BTreeSet::new(),
             turn: 0,
+            counts: Counts::default(),
         };
         play.start();
         play
@@ -117,6 +182,7 @@ impl Play {
 
     pub(super) fn step(&mut self) {
         self.turn += 1;
+        self.counts.steps += 1;
         let while_ms = i64::try_from(self.random.below(5_000)).unwrap();
         self.pass(while_ms);
         for _ in 0..=self.random.below(3) {
@@ -169,6 +235,7 @@ impl Play {
     pub(super) fn write(&mut self) -> bool {
         if self.life.writer.step(self.now_ms).is_err() {
             assert!(self.life.ingest.is_poisoned());
+            self.counts.failed += 1;
             // Whoever waits hears of a failure, or nothing; never of a success.
             self.crash();
             return false;
@@ -179,6 +246,17 @@ impl Play {
 
     /// What an answer tells a client.
     fn finish(&mut self, what: What, done: Done) {
+        let counts = &mut self.counts;
+        match &done {
+            Done::Uploaded(Ok(uploaded)) => {
+                counts.acked += 1;
+                counts.changed += u64::from(uploaded.changed);
+            }
+            Done::Uploaded(Err(IngestError::Full(_))) | Done::Replied(Err(IngestError::Full(_))) => counts.full += 1,
+            Done::Uploaded(Err(_)) | Done::Replied(Err(_)) => counts.refused += 1,
+            Done::Replied(Ok(Reply::Swapped)) => counts.swaps += 1,
+            Done::Replied(Ok(_)) => {}
+        }
         match (what, done) {
             (What::Upload { id, scan: Some(scan) }, Done::Uploaded(Ok(uploaded))) => self.acked(&id, scan, &uploaded),
             (What::Upload { id, scan: None }, Done::Uploaded(result)) => assert!(result.is_err(), "{id}: {result:?}"),
@@ -231,7 +309,11 @@ impl Play {
 
     /// The process dies and is started again; what was acked is there.
     pub(super) fn crash(&mut self) {
+        self.account();
+        let failed = self.life.ingest.is_poisoned();
         let survived = self.hardware.crash(self.random.percent(50));
+        self.counts.crashes += 1;
+        self.counts.survived += u64::from(failed && survived);
         let under_way = std::mem::take(&mut self.flights);
         for flight in under_way.iter().filter(|_| survived) {
             if let What::Tick { at_ms } = flight.what {
@@ -280,7 +362,17 @@ impl Play {
             let scan = scans.into_iter().find(|s| Digest::of_scan(s) == digest);
             let scan = scan.unwrap_or_else(|| panic!("{id}: {held:?} is there, which nobody sent")).clone();
             known.sent = Some(Sent { scan, sequence });
+            self.counts.adopted += 1;
         }
+    }
+
+    /// What this life did, as its metrics say.
+    fn account(&mut self) {
+        let Life { metrics, ingest, epoch, .. } = &self.life;
+        let outcome = |of: &str| metrics.uploads.with_label_values(&[of]).get();
+        let decoded = metrics.prepare_seconds.get_sample_count();
+        self.counts.stale += decoded.saturating_sub(outcome("changed") + outcome("unchanged") + outcome("refused") + outcome("failed"));
+        self.counts.sweeps += ingest.read().fleet.rows.epoch() - epoch;
     }
 
     /// What `muster serve` does when it starts, until it is ready.
@@ -350,7 +442,7 @@ impl Play {
     }
 
     /// The trouble ends, and all that was promised is kept.
-    pub(super) fn end(mut self) -> String {
+    pub(super) fn end(mut self) -> (String, Counts) {
         self.hardware.set_full(false);
         self.hardware.fail_next(None);
         self.sinks_down.clear();
@@ -377,7 +469,8 @@ impl Play {
         self.crash();
         self.check();
         let dump = oracle::dump(&self.life.ingest.read());
-        format!("{} {} {}", self.hardware.hash(), self.hardware.commits(), blake3::hash(format!("{dump:?}").as_bytes()))
+        let hash = format!("{} {} {}", self.hardware.hash(), self.hardware.commits(), blake3::hash(format!("{dump:?}").as_bytes()));
+        (hash, self.counts)
     }
 
     /// The next commit fails like this.
@@ -396,6 +489,7 @@ fn begin(world: &mut World, hardware: &Hardware, limits: &Limits, config: (usize
     let mut shard = Shard::load(&mut store, limits.clone(), "simulated", old, empty).unwrap();
     let swap = shard.resume(&pack, policy).map(|policy| Input::Swap { pack, policy: Box::new(policy) });
     let reader = store.reader();
-    let (ingest, writer) = pipeline(shard, Box::new(store), Arc::new(Metrics::new().unwrap()), Arc::default());
-    (Life { ingest: Arc::new(ingest), writer, reader }, swap)
+    let (metrics, epoch) = (Arc::new(Metrics::new().unwrap()), shard.fleet.rows.epoch());
+    let (ingest, writer) = pipeline(shard, Box::new(store), metrics.clone(), Arc::default());
+    (Life { ingest: Arc::new(ingest), writer, reader, metrics, epoch }, swap)
 }
