@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use muster::fleet::rows::{RowId, Said};
-use muster::fleet::{Endpoint, Fleet, Held, Tables};
+use muster::fleet::shared::{Labels, Shared};
+use muster::fleet::{Endpoint, EndpointId, Fleet, Held, Tables};
 use muster::judge::Verdict;
 use muster::judge::inverted::{Answer, Asked, Progress, answer};
 use muster::limits::Limits;
@@ -87,7 +88,7 @@ impl Made {
         let others: Vec<RowId> = (0..OTHERS * 8)
             .map(|i| intern(&mut fleet, Row::new(sysctl).with("key", format!("key.{}", i / 8)).with("value", format!("{}", i % 8))))
             .collect();
-        let mut names: Vec<Vec<u32>> = Vec::new();
+        let (mut names, mut images): (Vec<Vec<u32>>, Vec<_>) = (Vec::new(), Vec::new());
         for system in 0..SYSTEMS {
             // Half of the names are everywhere.
             let mut own: Vec<u32> =
@@ -97,12 +98,15 @@ impl Made {
             for level in 0..LEVELS {
                 let row = |name: &u32| packages[place(name * VERSIONS + version(*name, level))];
                 let order = own.iter().map(row).chain((0..OTHERS).map(|key| others[place(key * 8 + (key + system) % 4)])).collect();
-                fleet.restore_image(system * LEVELS + level, order);
+                images.push((system * LEVELS + level, order));
             }
             names.push(own);
         }
-        let mut made = Made { fleet, images: Vec::new(), ends: Vec::new(), deviations: Vec::new() };
+        fleet.restore_images(images);
         let tables = Tables { collected: vec![package.min(sysctl), package.max(sysctl)], failed: BTreeMap::new() };
+        let (tables, labels) = (fleet.sharing.tables(&tables).0, fleet.sharing.labels(&Labels::new()).0);
+        let mut made = Made { fleet, images: Vec::new(), ends: Vec::new(), deviations: Vec::new() };
+        let mut all = Vec::new();
         for number in 0..endpoints {
             let (system, level) = (random.below(SYSTEMS).min(random.below(SYSTEMS)), random.below(LEVELS).max(random.below(LEVELS)));
             let (mut plus, mut minus) = (Vec::new(), Vec::new());
@@ -117,29 +121,22 @@ impl Made {
             minus.dedup();
             plus.sort_unstable();
             plus.dedup();
-            made.add(number, system * LEVELS + level, plus, minus, &tables);
+            let held = made.add(system * LEVELS + level, plus, minus, &tables);
+            let id = format!("endpoint-{number:07}").into_boxed_str();
+            let labels = labels.clone();
+            let endpoint = Endpoint { hostname: id.clone(), id, labels, key_hash: [0; 32], enrolled_ms: 0, held: Some(held) };
+            all.push((EndpointId(number), endpoint));
         }
-        made.fleet.restored();
+        made.fleet.restore_endpoints(all);
         made
     }
 
-    fn add(&mut self, number: u32, image: u32, plus: Vec<RowId>, minus: Vec<RowId>, tables: &Tables) {
+    fn add(&mut self, image: u32, plus: Vec<RowId>, minus: Vec<RowId>, tables: &Shared<Tables>) -> Held {
         self.images.push(image);
         self.deviations.extend(plus.iter().copied().chain(minus.iter().map(|row| row | LACKS)));
         self.ends.push(self.deviations.len());
-        let held = Held {
-            image,
-            plus: plus.into(),
-            minus: minus.into(),
-            tables: tables.clone(),
-            digest: Digest::default(),
-            sequence: 1,
-            received_ms: 0,
-            class: 0,
-        };
-        let id = format!("endpoint-{number:07}");
-        let endpoint = Endpoint { hostname: id.clone(), id, labels: BTreeMap::new(), key_hash: [0; 32], enrolled_ms: 0, held: Some(held) };
-        self.fleet.restore(endpoint);
+        let (plus, minus, tables) = (plus.into(), minus.into(), tables.clone());
+        Held { image, plus, minus, tables, digest: Digest::default(), sequence: 1, received_ms: 0, class: 0 }
     }
 
     /// How many endpoints have one of these rows: all columns are read.

@@ -42,6 +42,8 @@ pub mod policy;
 
 pub mod state;
 
+pub mod history;
+
 pub mod shard;
 
 pub mod ingest;

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use rayon::prelude::*;
+
 use super::rows::{RowId, Rows};
 use crate::pack::TermId;
 use crate::pack::predicate::Hit;
@@ -33,7 +35,7 @@ pub struct Image {
 }
 
 impl Image {
-    fn new(order: Vec<RowId>, rows: &Rows) -> Image {
+    pub(super) fn new(order: Vec<RowId>, rows: &Rows) -> Image {
         let mut order = order;
         let mut seen = hashbrown::HashSet::with_capacity(order.len());
         order.retain(|row| seen.insert(*row));
@@ -161,14 +163,14 @@ impl Images {
     /// Takes a row set as a new image; it holds its rows.
     pub fn found(&mut self, order: Vec<RowId>, rows: &mut Rows) -> ImageId {
         let id = self.next;
-        self.insert(id, order, rows);
+        let image = Image::new(order, rows);
+        self.restore(id, image, rows);
         id
     }
 
-    /// Puts a stored image back.
-    pub fn insert(&mut self, id: ImageId, order: Vec<RowId>, rows: &mut Rows) {
+    /// Puts an image to its number.
+    pub(super) fn restore(&mut self, id: ImageId, image: Image, rows: &mut Rows) {
         self.next = self.next.max(id + 1);
-        let image = Image::new(order, rows);
         image.rows.iter().for_each(|r| rows.retain(*r));
         for (_, part) in &image.tables {
             image.order[part.clone()].windows(2).for_each(|two| rows.set_next(two[0], two[1]));
@@ -181,12 +183,19 @@ impl Images {
 
     /// Takes what the rows say to a new pack.
     pub fn ask_all(&mut self, rows: &Rows) {
-        self.images.values_mut().for_each(|image| image.ask(rows));
+        self.images.par_iter_mut().for_each(|(_, image)| image.ask(rows));
     }
 
     /// Takes what the rows say of the patches of a new catalog.
     pub fn note_all(&mut self, rows: &Rows) {
-        self.images.values_mut().for_each(|image| image.note(rows));
+        self.images.par_iter_mut().for_each(|(_, image)| image.note(rows));
+    }
+
+    pub(super) fn join_many(&mut self, id: ImageId, endpoints: u32) {
+        if let Some(image) = self.images.get_mut(&id) {
+            image.endpoints += endpoints;
+            self.latest = self.latest.max(Some(id));
+        }
     }
 
     pub fn join(&mut self, id: ImageId) {

@@ -7,12 +7,14 @@ pub mod gather;
 pub mod image;
 pub mod index;
 mod names;
+mod restore;
 pub mod rows;
 pub mod shared;
 pub mod sums;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::Limits;
@@ -26,7 +28,7 @@ use names::Names;
 use rows::{RowId, Rows, Said};
 use shared::{Labels, Shared, Sharing};
 
-/// Position of an endpoint in [`Fleet`]; stable for the life of the process.
+/// The number of an endpoint, for as long as it is enrolled: its position in [`Fleet`], and stored with it. Numbers of endpoints that were removed are given again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct EndpointId(pub u32);
 
@@ -96,6 +98,8 @@ pub struct Fleet {
     gathering: gather::Gathering,
     index: Index,
     endpoints: Vec<Option<Endpoint>>,
+    /// Numbers below the highest that no endpoint has.
+    free: RoaringBitmap,
     names: Names,
 }
 
@@ -150,11 +154,16 @@ impl Fleet {
     /// Adds an endpoint, or replaces one of the same id that holds nothing yet.
     pub fn insert(&mut self, endpoint: Endpoint) -> EndpointId {
         let known = self.find(&endpoint.id);
-        // INVARIANT: limits.endpoints is far below 2^32.
-        let at = known.unwrap_or_else(|| EndpointId(u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX)));
-        if known.is_none() {
-            self.endpoints.push(None);
+        // INVARIANT: the lowest number that is free, whatever happened before a restart; and limits.endpoints is far below 2^32.
+        let at = known.or_else(|| self.free.min().map(EndpointId));
+        self.put(at.unwrap_or_else(|| EndpointId(u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX))), known, endpoint)
+    }
+
+    fn put(&mut self, at: EndpointId, known: Option<EndpointId>, endpoint: Endpoint) -> EndpointId {
+        if self.endpoints.len() <= slot(at) {
+            self.endpoints.resize_with(slot(at) + 1, || None);
         }
+        self.free.remove(at.0);
         let Some(place) = self.endpoints.get_mut(slot(at)) else { return at };
         let before = place.take();
         let labels = before.as_ref().map(|e| &*e.labels);
@@ -222,45 +231,13 @@ impl Fleet {
         freed
     }
 
-    /// Puts a stored row back under its id.
-    pub fn restore_row(&mut self, id: RowId, table: TableId, canonical: &[u8]) {
-        self.rows.restore(id, table, canonical);
-        self.index.restored(id, table);
-    }
-
-    /// Puts a stored image back.
-    pub fn restore_image(&mut self, id: ImageId, order: Vec<RowId>) {
-        self.images.insert(id, order, &mut self.rows);
-        if let Some(image) = self.images.get(id) {
-            self.index.founded(id, &image.rows);
-        }
-    }
-
-    /// Puts a stored endpoint back, with the references that it holds.
-    pub fn restore(&mut self, endpoint: Endpoint) -> EndpointId {
-        if let Some(held) = &endpoint.held {
-            held.plus.iter().for_each(|r| self.rows.retain(*r));
-            self.images.join(held.image);
-        }
-        self.insert(endpoint)
-    }
-
-    /// After the last [`Fleet::restore`]: who is in which class.
-    pub fn restored(&mut self) {
-        let mut classes: BTreeMap<ClassId, u32> = BTreeMap::new();
-        for held in self.endpoints.iter().flatten().filter_map(|e| e.held.as_ref()) {
-            *classes.entry(held.class).or_default() += 1;
-        }
-        classes.into_iter().for_each(|(class, endpoints)| self.classes.join_many(class, endpoints));
-        self.index.compact();
-    }
-
     /// Takes an endpoint out. Its image, if that was the last one there.
     pub fn remove(&mut self, id: EndpointId) -> Option<(Endpoint, Moved)> {
         self.get(id)?;
         let endpoints = &self.endpoints;
         self.names.remove(id, |at| name(endpoints, at));
         let endpoint = self.endpoints.get_mut(slot(id))?.take()?;
+        self.free.insert(id.0);
         let mut moved = Moved::default();
         self.index.labelled_anew(id, &endpoint.labels, &Labels::new());
         self.index.moved(id, endpoint.held.as_ref(), None);

@@ -4,6 +4,7 @@ use std::hash::BuildHasher;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
+use rayon::prelude::*;
 
 use super::EndpointId;
 
@@ -21,6 +22,19 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// Of endpoints that each have an id of their own.
+    pub(super) fn of<'i>(mut all: Vec<EndpointId>, of: impl Fn(EndpointId) -> &'i str + Sync) -> Names {
+        let hasher = RandomState::default();
+        let mut by_hash = HashTable::with_capacity(all.len());
+        let hash = |at: &EndpointId| hasher.hash_one(of(*at));
+        let hashes: Vec<u64> = all.par_iter().map(hash).collect();
+        for (at, hashed) in all.iter().zip(hashes) {
+            by_hash.insert_unique(hashed, *at, hash);
+        }
+        all.par_sort_unstable_by_key(|at| of(*at));
+        Names { by_hash, hasher, order: all.chunks(PIECE).map(<[EndpointId]>::to_vec).collect() }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.by_hash.len()
     }

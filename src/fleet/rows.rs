@@ -8,6 +8,7 @@ use std::hash::BuildHasher;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
+use rayon::prelude::*;
 
 use crate::pack::Pack;
 use crate::pack::predicate::Hit;
@@ -179,21 +180,24 @@ impl Rows {
         (alias, fresh)
     }
 
-    /// Puts a stored row back under its id.
-    pub fn restore(&mut self, id: RowId, table: TableId, canonical: &[u8]) {
-        while self.entries.len() <= slot(id) {
-            self.entries.push(None);
+    /// Puts stored rows back under their ids.
+    pub(super) fn restore(&mut self, stored: Vec<(RowId, TableId, Box<[u8]>)>) {
+        let Rows { entries, hasher, by_bytes, .. } = self;
+        let entry = |(id, table, bytes): (RowId, TableId, Box<[u8]>)| {
+            let (digest, hash) = (Digest::of_row(table, &bytes), hasher.hash_one((table.0, &*bytes)));
+            let (hits, notes) = (Box::default(), Box::default());
+            (hash, id, Entry { table, bytes, canonical: id, references: 0, next: NO_ROW, digest, hits, notes })
+        };
+        let made: Vec<(u64, RowId, Entry)> = stored.into_par_iter().map(entry).collect();
+        let highest = made.iter().map(|(_, id, _)| slot(*id) + 1).max().unwrap_or(0);
+        entries.resize_with(highest.max(entries.len()), || None);
+        self.unreferenced += made.len();
+        by_bytes.reserve(made.len(), |_| 0);
+        for (hash, id, entry) in made {
+            entries[slot(id)] = Some(entry);
+            // There is room, so that nothing is hashed again.
+            by_bytes.insert_unique(hash, id, |_| hash);
         }
-        let digest = Digest::of_row(table, canonical);
-        let (hits, notes) = (Box::default(), Box::default());
-        let entry = Entry { table, bytes: canonical.into(), canonical: id, references: 0, next: NO_ROW, digest, hits, notes };
-        self.entries[slot(id)] = Some(entry);
-        self.unreferenced += 1;
-        self.index(id);
-    }
-
-    /// After the last [`Rows::restore`]: the ids between are free.
-    pub fn restored(&mut self) {
         let ids = 0..RowId::MAX;
         self.free = ids.zip(&self.entries).filter(|(_, e)| e.is_none()).map(|(id, _)| id).rev().collect();
     }
@@ -223,6 +227,15 @@ impl Rows {
                 self.unreferenced -= 1;
             }
             e.references += 1;
+        }
+    }
+
+    /// Takes so many more holders of each row, by id.
+    pub(super) fn retain_many(&mut self, more: &[u32]) {
+        for (entry, more) in self.entries.iter_mut().zip(more).filter(|(_, more)| **more > 0) {
+            let Some(entry) = entry else { continue };
+            self.unreferenced -= usize::from(entry.references == 0);
+            entry.references += more;
         }
     }
 
@@ -268,7 +281,6 @@ impl Rows {
 
     /// Asks every row the terms of a new pack, in parallel: the one time that a rule is evaluated.
     pub fn ask_all(&mut self, pack: &Pack, limits: &crate::limits::Limits) {
-        use rayon::prelude::*;
         self.entries.par_iter_mut().enumerate().for_each(|(at, entry)| {
             let Some(entry) = entry else { return };
             if slot(entry.canonical) == at {
@@ -279,7 +291,6 @@ impl Rows {
 
     /// Asks every row what it says of the patches of a new catalog, in parallel.
     pub fn note_all(&mut self, catalog: &Catalog, limits: &crate::limits::Limits) {
-        use rayon::prelude::*;
         self.entries.par_iter_mut().enumerate().for_each(|(at, entry)| {
             let Some(entry) = entry else { return };
             if slot(entry.canonical) == at && super::sums::tells_of_patches(entry.table) {

@@ -4,6 +4,7 @@
 //! changes nothing. One writer calls it; everybody else reads. What it gives is durable only when the caller has committed the batch,
 //! and only then may a reply leave the process (INVARIANT: ack means durable).
 
+mod history;
 mod judge;
 mod load;
 mod outbox;
@@ -376,6 +377,8 @@ impl Shard {
             }
             out.batch.delete(Space::Endpoints, id);
         }
+        // Its number is given to another one.
+        *self.live_mut(at) = Live::default();
         self.turn_all(at, stood, AlertCause::EndpointRemoved, now_ms, out);
         self.event("endpoint.removed", Some(id), json!({}), now_ms, true, out);
         Ok(Reply::Removed)
@@ -476,7 +479,7 @@ impl Shard {
 
     fn store_endpoint(&self, at: EndpointId, out: &mut Applied) {
         if let Some(endpoint) = self.fleet.get(at) {
-            out.batch.put(Space::Endpoints, endpoint.id.as_bytes(), stored::record(endpoint));
+            out.batch.put(Space::Endpoints, endpoint.id.as_bytes(), stored::record(at, endpoint));
         }
     }
 

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::fleet::classes::ClassId;
 use crate::fleet::image::ImageId;
 use crate::fleet::rows::RowId;
-use crate::fleet::shared::{Labels, Shared, SharedId, Sharing};
-use crate::fleet::{Endpoint, Held, Tables};
+use crate::fleet::shared::{self, Labels, Shared, SharedId, Sharing};
+use crate::fleet::{Endpoint, EndpointId, Held, Tables};
 use crate::scan::digest::Digest;
-use crate::state::{Space, StoreError, decode, encode};
+use crate::state::{Batch, Space, StoreError, decode, decode_version, encode};
 
 #[derive(Serialize, Deserialize)]
 struct StoredEndpoint {
+    number: EndpointId,
     hostname: Box<str>,
     labels: SharedId,
     key_hash: [u8; 32],
@@ -34,7 +35,7 @@ struct StoredScan {
 }
 
 /// The record of an endpoint.
-pub(super) fn record(endpoint: &Endpoint) -> Vec<u8> {
+pub(super) fn record(number: EndpointId, endpoint: &Endpoint) -> Vec<u8> {
     let scan = |h: &Held| StoredScan {
         image: h.image,
         plus: h.plus.clone(),
@@ -47,7 +48,8 @@ pub(super) fn record(endpoint: &Endpoint) -> Vec<u8> {
     };
     let Endpoint { hostname, labels, key_hash, enrolled_ms, held, .. } = endpoint;
     let held = held.as_ref().map(scan);
-    let stored = StoredEndpoint { hostname: hostname.clone(), labels: labels.id(), key_hash: *key_hash, enrolled_ms: *enrolled_ms, held };
+    let (hostname, key_hash, enrolled_ms) = (hostname.clone(), *key_hash, *enrolled_ms);
+    let stored = StoredEndpoint { number, hostname, labels: labels.id(), key_hash, enrolled_ms, held };
     encode(Space::Endpoints, &stored)
 }
 
@@ -63,26 +65,121 @@ impl Known {
         Known { tables: tables.map(|t| (t.id(), t.clone())).collect(), labels: labels.map(|l| (l.id(), l.clone())).collect() }
     }
 
-    /// Reads a record.
-    pub(super) fn endpoint(&self, key: &[u8], bytes: &[u8]) -> Result<Endpoint, StoreError> {
-        let damaged = |why: &str| StoreError::Damaged {
-            space: Space::Endpoints.name(),
-            key: String::from_utf8_lossy(key).into_owned(),
-            why: why.to_owned(),
-        };
-        let StoredEndpoint { hostname, labels, key_hash, enrolled_ms, held } = decode(Space::Endpoints, key, bytes)?;
+    /// Reads a record: the endpoint and its number.
+    pub(super) fn endpoint(&self, key: &[u8], bytes: &[u8]) -> Result<(EndpointId, Endpoint), StoreError> {
+        let StoredEndpoint { number, hostname, labels, key_hash, enrolled_ms, held } = decode(Space::Endpoints, key, bytes)?;
+        if number.0 >= NUMBERS {
+            return Err(damaged(key, "its number is too high"));
+        }
         let held = held.map(|h| {
             let StoredScan { image, plus, minus, tables, digest, sequence, received_ms, class } = h;
-            let tables = self.tables.get(&tables).cloned().ok_or_else(|| damaged("its tables are not there"))?;
+            let tables = self.tables.get(&tables).cloned().ok_or_else(|| damaged(key, "its tables are not there"))?;
             Ok::<_, StoreError>(Held { image, plus, minus, tables, digest, sequence, received_ms, class })
         });
-        Ok(Endpoint {
-            id: std::str::from_utf8(key).map_err(|_| damaged("its id is not text"))?.into(),
-            hostname,
-            labels: self.labels.get(&labels).cloned().ok_or_else(|| damaged("its labels are not there"))?,
-            key_hash,
-            enrolled_ms,
-            held: held.transpose()?,
-        })
+        let labels = self.labels.get(&labels).cloned().ok_or_else(|| damaged(key, "its labels are not there"))?;
+        Ok((number, Endpoint { id: id_of(key)?, hostname, labels, key_hash, enrolled_ms, held: held.transpose()? }))
+    }
+}
+
+/// No store gives higher numbers: what is damaged shall not take all memory.
+const NUMBERS: u32 = 1 << 28;
+
+fn damaged(key: &[u8], why: &str) -> StoreError {
+    StoreError::Damaged { space: Space::Endpoints.name(), key: String::from_utf8_lossy(key).into_owned(), why: why.to_owned() }
+}
+
+fn id_of(key: &[u8]) -> Result<Box<str>, StoreError> {
+    std::str::from_utf8(key).map(Into::into).map_err(|_| damaged(key, "its id is not text"))
+}
+
+/// An endpoint as it was stored before what endpoints have alike was shared, and before they had numbers.
+#[derive(Serialize, Deserialize)]
+pub(super) struct OldEndpoint {
+    id: String,
+    hostname: String,
+    labels: Labels,
+    key_hash: [u8; 32],
+    enrolled_ms: i64,
+    held: Option<OldScan>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OldScan {
+    image: ImageId,
+    plus: Box<[RowId]>,
+    minus: Box<[RowId]>,
+    tables: Tables,
+    digest: Digest,
+    sequence: u64,
+    received_ms: i64,
+    class: ClassId,
+}
+
+impl OldEndpoint {
+    /// Reads a record of version 1; `None` for any other.
+    pub(super) fn read(key: &[u8], bytes: &[u8]) -> Option<Result<OldEndpoint, StoreError>> {
+        (bytes.first() == Some(&1)).then(|| decode_version(Space::Endpoints, 1, key, bytes))
+    }
+
+    /// Writes it as endpoints are stored now, under this number.
+    pub(super) fn convert(self, at: EndpointId, sharing: &mut Sharing, batch: &mut Batch) -> Endpoint {
+        let OldEndpoint { id, hostname, labels, key_hash, enrolled_ms, held } = self;
+        let (labels, fresh) = sharing.labels(&labels);
+        if fresh {
+            batch.put_record(Space::Shared, labels.id().to_be_bytes(), &shared::Stored::Labels((*labels).clone()));
+        }
+        let held = held.map(|h| {
+            let OldScan { image, plus, minus, tables, digest, sequence, received_ms, class } = h;
+            let (tables, fresh) = sharing.tables(&tables);
+            if fresh {
+                batch.put_record(Space::Shared, tables.id().to_be_bytes(), &shared::Stored::Tables((*tables).clone()));
+            }
+            Held { image, plus, minus, tables, digest, sequence, received_ms, class }
+        });
+        let endpoint = Endpoint { id: id.into(), hostname: hostname.into(), labels, key_hash, enrolled_ms, held };
+        batch.put(Space::Endpoints, endpoint.id.as_bytes(), record(at, &endpoint));
+        endpoint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scan::table::TableId;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn endpoints_of_an_earlier_muster_are_read_and_written_anew() {
+        let tables = Tables { collected: vec![TableId(1)], failed: BTreeMap::from([(TableId(2), "no".into())]) };
+        let held = OldScan {
+            image: 0,
+            plus: Box::default(),
+            minus: Box::default(),
+            tables: tables.clone(),
+            digest: Digest::default(),
+            sequence: 3,
+            received_ms: 4,
+            class: 5,
+        };
+        let labels = Labels::from([("a".to_owned(), "b".to_owned())]);
+        let old = OldEndpoint {
+            id: "e".into(),
+            hostname: "h".into(),
+            labels: labels.clone(),
+            key_hash: [7; 32],
+            enrolled_ms: 2,
+            held: Some(held),
+        };
+        let mut bytes = encode(Space::Endpoints, &old);
+        assert!(OldEndpoint::read(b"e", &bytes).is_none());
+        bytes[0] = 1;
+        let old = OldEndpoint::read(b"e", &bytes).expect("version 1").expect("read");
+        let (mut sharing, mut batch) = (Sharing::default(), Batch::default());
+        let converted = old.convert(EndpointId(6), &mut sharing, &mut batch);
+        let (_, _, written) = batch.changes.last().expect("written");
+        let (number, read) = Known::of(&sharing).endpoint(b"e", written.as_ref().expect("a record")).expect("read again");
+        assert_eq!((number, &read), (EndpointId(6), &converted));
+        let held = read.held.expect("a scan");
+        assert_eq!((&*read.labels, &*held.tables, held.sequence, held.received_ms, held.class), (&labels, &tables, 3, 4, 5));
     }
 }

@@ -48,7 +48,7 @@ impl Space {
         match self {
             // From 2 on an action may be about a patch.
             Space::Tasks => 2,
-            // From 2 on what endpoints have alike is in `shared`.
+            // From 2 on what endpoints have alike is in `shared`, and they have numbers.
             Space::Endpoints => 2,
             _ => 1,
         }

@@ -52,7 +52,7 @@ pub(super) fn stored_is_kept(shard: &Shard, hardware: &Hardware, limits: &Limits
     for key in stored.keys() {
         assert!(kept.contains_key(key), "{key} is in the store and not in memory");
     }
-    assert_eq!(loaded.fleet.index().difference(&loaded.fleet.index_anew()), None, "the index that was loaded");
+    assert_eq!(loaded.fleet.index().difference(&shard.fleet.index_anew()), None, "the index that was loaded");
 }
 
 /// Everything that a shard knows, by name.
@@ -63,7 +63,7 @@ pub(super) fn dump(shard: &Shard) -> BTreeMap<String, String> {
     fleet.rows.iter().for_each(|(id, table, bytes)| put(format!("row {id}"), &(table, String::from_utf8_lossy(bytes))));
     fleet.images.iter().for_each(|(id, image)| put(format!("image {id}"), &(&image.order, image.endpoints)));
     for (at, endpoint) in fleet.iter() {
-        put(format!("endpoint {}", endpoint.id), &described(shard, endpoint));
+        put(format!("endpoint {}", endpoint.id), &(at, described(shard, endpoint)));
         put(format!("posture {}", endpoint.id), &shard.posture(at));
         shard.episodes_of(at).for_each(|(rule, kept)| put(format!("episode {} {rule}", endpoint.id), kept));
         shard.tasks_of(at).for_each(|task| put(format!("task {} {}", endpoint.id, task.item), task));

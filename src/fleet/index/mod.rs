@@ -17,7 +17,8 @@ use roaring::RoaringBitmap;
 
 use super::image::ImageId;
 use super::rows::RowId;
-use super::{EndpointId, Held};
+use super::shared::{Labels, SharedId};
+use super::{Endpoint, EndpointId, Held};
 use crate::pack::WHOLE_KEY;
 use crate::pack::program::TableStates;
 use crate::scan::Row;
@@ -146,6 +147,35 @@ impl Index {
         self.columns.forget(&gone);
     }
 
+    /// All images that are stored.
+    pub(super) fn restore_images<'i>(&mut self, images: impl Iterator<Item = (ImageId, &'i [RowId])> + Clone) {
+        self.images = Postings::sorted(|| images.clone());
+    }
+
+    /// All endpoints that are stored, in the places of their numbers.
+    pub(super) fn restore_endpoints(&mut self, endpoints: &[Option<Endpoint>]) {
+        let there = || (0..).zip(endpoints).filter_map(|(at, e)| Some((at, e.as_ref()?)));
+        let held = || there().filter_map(|(at, e): (u32, &Endpoint)| Some((at, e.held.as_ref()?)));
+        let (plus, minus) = rayon::join(
+            || Postings::sorted(|| held().map(|(at, h)| (at, &*h.plus))),
+            || Postings::sorted(|| held().map(|(at, h)| (at, &*h.minus))),
+        );
+        (self.plus, self.minus) = (plus, minus);
+        held().for_each(|(at, h)| self.settle(at, Some((h.image, h.tables.states()))));
+        let mut alike: BTreeMap<SharedId, (&Labels, RoaringBitmap)> = BTreeMap::new();
+        for (at, endpoint) in there() {
+            let of = alike.entry(endpoint.labels.id()).or_insert_with(|| (&endpoint.labels, RoaringBitmap::new()));
+            of.1.insert(at);
+        }
+        for (labels, endpoints) in alike.values() {
+            for (name, value) in *labels {
+                let values = self.labels.entry(name.as_str().into()).or_default();
+                *values.entry(value.as_str().into()).or_default() |= endpoints;
+            }
+        }
+        self.compact();
+    }
+
     /// An image that is there from now on.
     pub(super) fn founded(&mut self, image: ImageId, rows: &[RowId]) {
         rows.iter().for_each(|row| self.images.insert(*row, image));
@@ -240,7 +270,7 @@ impl Index {
     }
 
     /// After much has come at once: endpoints that were enrolled behind one another are stored as runs.
-    pub(super) fn compact(&mut self) {
+    fn compact(&mut self) {
         for cluster in &mut self.clusters {
             cluster.endpoints.optimize();
         }

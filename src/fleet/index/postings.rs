@@ -88,6 +88,47 @@ impl List {
 }
 
 impl Postings {
+    /// Of numbers, ascending, each with the rows that it is under. They are gone through twice: counted, then put where they belong.
+    pub fn sorted<'r, I: Iterator<Item = (u32, &'r [RowId])>>(all: impl Fn() -> I) -> Postings {
+        let mut ends: Vec<usize> = Vec::new();
+        for row in all().flat_map(|(_, rows)| rows) {
+            if ends.len() <= place(*row) {
+                ends.resize(place(*row) + 1, 0);
+            }
+            ends[place(*row)] += 1;
+        }
+        let mut sum = 0;
+        for end in &mut ends {
+            sum += *end;
+            *end = sum - *end;
+        }
+        let mut numbers = vec![0; sum];
+        for (n, rows) in all() {
+            for row in rows {
+                // From here on where the row's next number goes, and in the end where they end.
+                let next = &mut ends[place(*row)];
+                numbers[*next] = n;
+                *next += 1;
+            }
+        }
+        let mut postings = Postings { slots: Vec::with_capacity(ends.len()), ..Postings::default() };
+        let mut from = 0;
+        for end in ends {
+            let under = numbers.get(from..end).unwrap_or_default();
+            from = end;
+            let slot = match under {
+                [] => Slot::None,
+                [one] => Slot::One(*one),
+                few => {
+                    postings.lists.push(if few.len() <= FEW { List::Few(few.to_vec()) } else { List::Many(few.iter().copied().collect()) });
+                    Slot::List(u32::try_from(postings.lists.len() - 1).unwrap_or(u32::MAX))
+                }
+            };
+            postings.slots.push(slot);
+        }
+        postings
+    }
+
     pub fn insert(&mut self, row: RowId, n: u32) {
         if self.slots.len() <= place(row) {
             self.slots.resize(place(row) + 1, Slot::None);
@@ -211,6 +252,11 @@ mod tests {
                 }
             }
             model.retain(|_, set| !set.is_empty());
+            let mut by_number: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+            model.iter().for_each(|(row, set)| set.iter().for_each(|n| by_number.entry(*n).or_default().push(*row)));
+            let anew = Postings::sorted(|| by_number.iter().map(|(n, rows)| (*n, rows.as_slice())));
+            let same = |p: &Postings| p.iter().map(|(row, numbers)| (row, numbers.collect())).collect::<Vec<(u32, Vec<u32>)>>();
+            prop_assert_eq!(same(&anew), same(&postings));
             let got: BTreeMap<u32, BTreeSet<u32>> = postings.iter().map(|(row, numbers)| (row, numbers.collect())).collect();
             prop_assert_eq!(&got, &model);
             for (row, set) in &model {

@@ -26,7 +26,7 @@ use super::Shard;
 use crate::feed::model::Level;
 use crate::fleet::rows::{RowId, parse};
 use crate::fleet::sums::about;
-use crate::fleet::{Endpoint, EndpointId, Held};
+use crate::fleet::{Endpoint, EndpointId, Fleet, Held};
 use crate::patch::catalog::Catalog;
 use crate::patch::stand::Sum;
 use crate::patch::{PatchId, Says, State};
@@ -205,7 +205,7 @@ impl<'s> Ground<'s> {
 
     /// Of one that changed since.
     fn anew(shard: &'s Shard, endpoint: &'s Endpoint, held: &'s Held) -> Ground<'s> {
-        Ground { shard, endpoint, held, not_collected: undecided(shard, held), exempting: &shard.patches.exempting }
+        Ground { shard, endpoint, held, not_collected: undecided(&shard.fleet, held, |os| shard.is_windows(os)), exempting: &shard.patches.exempting }
     }
 
     /// Before what people decided. What its own row proves holds whatever else was collected.
@@ -250,16 +250,10 @@ impl<'s> Ground<'s> {
 }
 
 /// Whether what decides most patches was not collected: packages, or for Windows the installed updates.
-fn undecided(shard: &Shard, held: &Held) -> bool {
+fn undecided(fleet: &Fleet, held: &Held, windows: impl Fn(RowId) -> bool) -> bool {
     let collected = |name: &str| TableId::by_name(name).is_some_and(|t| held.tables.collected.contains(&t));
-    if is_windows(shard, held) { !collected("hotfix") } else { !collected("package") }
-}
-
-fn is_windows(shard: &Shard, held: &Held) -> bool {
-    let Some(os) = TableId::by_name("os") else { return false };
-    let rows = shard.fleet.rows_in(held, os);
-    rows.iter()
-        .any(|row| parse(os, shard.fleet.rows.bytes(*row), &shard.limits).is_some_and(|r| r.get("family").as_str() == Some("windows")))
+    let is_windows = TableId::by_name("os").is_some_and(|os| fleet.rows_in(held, os).into_iter().any(windows));
+    if is_windows { !collected("hotfix") } else { !collected("package") }
 }
 
 impl Shard {
@@ -271,6 +265,12 @@ impl Shard {
     fn ground_anew(&self, at: EndpointId) -> Option<Ground<'_>> {
         let endpoint = self.fleet.get(at)?;
         Some(Ground::anew(self, endpoint, endpoint.held.as_ref()?))
+    }
+
+    /// Whether a row of `os` says Windows.
+    fn is_windows(&self, os: RowId) -> bool {
+        let row = self.fleet.rows.table(os).and_then(|t| parse(t, self.fleet.rows.bytes(os), &self.limits));
+        row.is_some_and(|row| row.get("family").as_str() == Some("windows"))
     }
 
     /// Digest of the present catalog.

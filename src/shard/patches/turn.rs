@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hashbrown::HashSet;
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{AlertCause, Counted, Counts, Ground, Posture, Tally, Weight};
+use super::{AlertCause, Counted, Counts, Ground, Posture, Tally, Weight, undecided};
 use crate::fleet::image::ImageId;
 use crate::fleet::rows::RowId;
 use crate::fleet::sums::patches_of;
@@ -187,10 +188,12 @@ impl Shard {
         self.patches.totals = super::PatchTotals::default();
         let images: BTreeMap<ImageId, Posture> =
             self.fleet.images.iter().map(|(id, image)| (id, self.posture_of_notes(image.notes()))).collect();
+        let os = TableId::by_name("os").map(|os| self.fleet.index().rows(os)).unwrap_or_default();
+        let windows = os.iter().copied().filter(|row| self.is_windows(*row)).collect();
         let all: Vec<(EndpointId, &Endpoint)> = self.fleet.iter().collect();
         let shard = &*self;
-        let postures: Vec<(EndpointId, Posture)> =
-            all.into_par_iter().filter_map(|(at, e)| Some((at, shard.posture_from(e, e.held.as_ref()?, &images)))).collect();
+        let posture = |(at, e): (EndpointId, &Endpoint)| Some((at, shard.posture_from(e, e.held.as_ref()?, &images, &windows)));
+        let postures: Vec<(EndpointId, Posture)> = all.into_par_iter().filter_map(posture).collect();
         postures.into_iter().for_each(|(at, posture)| self.set_posture(at, posture));
     }
 
@@ -203,8 +206,15 @@ impl Shard {
     }
 
     /// An endpoint's posture: its image's, but for the patches that its own rows note; patch by patch where something else decides.
-    fn posture_from(&self, endpoint: &Endpoint, held: &Held, images: &BTreeMap<ImageId, Posture>) -> Posture {
-        let ground = Ground::anew(self, endpoint, held);
+    fn posture_from(
+        &self,
+        endpoint: &Endpoint,
+        held: &Held,
+        images: &BTreeMap<ImageId, Posture>,
+        windows: &HashSet<RowId>,
+    ) -> Posture {
+        let not_collected = undecided(&self.fleet, held, |os| windows.contains(&os));
+        let ground = Ground { shard: self, endpoint, held, not_collected, exempting: &self.patches.exempting };
         if ground.not_collected || ground.exempting.any_for(endpoint, &self.policy.policy) {
             let mut posture = Posture { not_collected: ground.not_collected, ..Posture::default() };
             ground.states().into_iter().for_each(|(patch, state)| posture.step(state, self.weight(patch), true));
@@ -212,6 +222,9 @@ impl Shard {
         }
         let mut posture = images.get(&held.image).copied().unwrap_or_default();
         let own = self.fleet.deviating(held);
+        if own.is_empty() {
+            return posture;
+        }
         let as_image = Held { plus: Box::default(), minus: Box::default(), ..held.clone() };
         let (from, to) = (self.fleet.sums_of(&as_image, &own), self.fleet.sums_of(held, &own));
         for (patch, (from, to)) in own.iter().zip(from.iter().zip(&to)) {

@@ -1,12 +1,13 @@
 //! From the store to memory, when the process starts.
 
+mod fleet;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::patches::{Patches, StoredExemption};
-use super::stored::Known;
 use super::{Alert, Kept, Shard, Totals, outbox};
 use crate::deploy::{Action, Blocked, Task, TaskState};
 use crate::fleet::Fleet;
@@ -16,7 +17,6 @@ use crate::pack::program::Tallies;
 use crate::patch::list::{Decisions, PatchList};
 use crate::policy::Policy;
 use crate::rule::FixState;
-use crate::scan::table::TableId;
 use crate::state::{Batch, Space, Store, StoreError, decode, decode_version, split_pair};
 use crate::version::Scheme;
 
@@ -85,47 +85,6 @@ impl Shard {
         let dropped = meta.get("seq").and_then(|n| n.parse().ok()).unwrap_or(0);
         shard.next_seq = last_event(store)?.max(dropped) + 1;
         Ok(shard)
-    }
-
-    fn load_fleet(&mut self, store: &dyn Store, known_pack: bool) -> Result<(), LoadError> {
-        let damaged = |space: Space, key: &[u8], why: &str| StoreError::Damaged {
-            space: space.name(),
-            key: String::from_utf8_lossy(key).into_owned(),
-            why: why.to_owned(),
-        };
-        store.each(Space::Rows, &mut |k, v| {
-            let at = v.iter().position(|b| *b == 0).ok_or_else(|| damaged(Space::Rows, k, "no table"))?;
-            let name = std::str::from_utf8(&v[..at]).map_err(|_| damaged(Space::Rows, k, "no table"))?;
-            let table = TableId::by_name(name).ok_or_else(|| damaged(Space::Rows, k, &format!("unknown table `{name}`")))?;
-            self.fleet.restore_row(number(Space::Rows, k)?, table, &v[at + 1..]);
-            Ok(())
-        })?;
-        self.fleet.rows.restored();
-        store.each(Space::Images, &mut |k, v| {
-            self.fleet.restore_image(number(Space::Images, k)?, decode(Space::Images, k, v)?);
-            Ok(())
-        })?;
-        self.fleet.classes.reset(self.pack.rules().map(|r| self.pack.rule(r).requirement).collect());
-        // Without the pack that they are verdicts of, classes say nothing; the swap that follows makes new ones.
-        store.each(Space::Classes, &mut |k, v| {
-            let verdicts: &[u8] = if known_pack { v } else { &[] };
-            self.fleet.classes.insert(number(Space::Classes, k)?, verdicts);
-            Ok(())
-        })?;
-        store.each(Space::Shared, &mut |k, v| {
-            let id = k.try_into().map(u64::from_be_bytes).map_err(|_| damaged(Space::Shared, k, "its key is not a number"))?;
-            self.fleet.sharing.restore(id, decode(Space::Shared, k, v)?);
-            Ok(())
-        })?;
-        let known = Known::of(&self.fleet.sharing);
-        store.each(Space::Endpoints, &mut |k, v| {
-            let endpoint = known.endpoint(k, v)?;
-            self.fleet.restore(endpoint);
-            Ok(())
-        })?;
-        self.fleet.restored();
-        self.fleet.ask_all(&self.pack, &self.limits);
-        Ok(())
     }
 
     fn load_decisions(&mut self, store: &dyn Store) -> Result<(), LoadError> {
@@ -205,15 +164,6 @@ impl From<OldTask> for Task {
         let action = Action { package, state: installed, minimum, scheme, patch: None };
         Task { id, item, baselines, action, state, blocked, attempts, created_ms, changed_ms, message }
     }
-}
-
-fn number(space: Space, key: &[u8]) -> Result<u32, StoreError> {
-    let bytes = key.try_into().map_err(|_| StoreError::Damaged {
-        space: space.name(),
-        key: String::from_utf8_lossy(key).into_owned(),
-        why: "its key is not a number".to_owned(),
-    })?;
-    Ok(u32::from_be_bytes(bytes))
 }
 
 /// The number of the newest event, 0 if there is none. INVARIANT: of all segments, for a clock that was set back puts later numbers into earlier ones.

@@ -1,0 +1,63 @@
+//! A stored fleet, put back at once: `rows, images, endpoints as stored -> the fleet as it was`.
+//!
+//! One endpoint after the other would cost a million of them many seconds; so references are counted, and the index is sorted together, over all of them.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+use rayon::prelude::*;
+
+use super::classes::ClassId;
+use super::image::{Image, ImageId};
+use super::names::Names;
+use super::rows::RowId;
+use super::{Endpoint, EndpointId, Fleet, name, slot};
+use crate::scan::table::TableId;
+
+impl Fleet {
+    /// Puts stored rows back under their numbers.
+    pub fn restore_rows(&mut self, stored: Vec<(RowId, TableId, Box<[u8]>)>) {
+        stored.iter().for_each(|(id, table, _)| self.index.restored(*id, *table));
+        self.rows.restore(stored);
+    }
+
+    /// Puts stored images back. Their rows are there already.
+    pub fn restore_images(&mut self, stored: Vec<(ImageId, Vec<RowId>)>) {
+        let rows = &self.rows;
+        let made: Vec<(ImageId, Image)> = stored.into_par_iter().map(|(id, order)| (id, Image::new(order, rows))).collect();
+        self.index.restore_images(made.iter().map(|(id, image)| (*id, &*image.rows)));
+        made.into_iter().for_each(|(id, image)| self.images.restore(id, image, &mut self.rows));
+    }
+
+    /// Puts stored endpoints back, in the order of their numbers. Everything that they hold is there already, and no other endpoint is.
+    pub fn restore_endpoints(&mut self, stored: Vec<(EndpointId, Endpoint)>) {
+        let places = stored.last().map_or(0, |(at, _)| slot(*at) + 1);
+        self.endpoints = Vec::with_capacity(places);
+        for (at, endpoint) in stored {
+            self.endpoints.resize_with(slot(at), || None);
+            self.endpoints.push(Some(endpoint));
+        }
+        self.free = (0..).zip(&self.endpoints).filter(|(_, e)| e.is_none()).map(|(at, _)| at).collect();
+        let mut rows: Vec<u32> = Vec::new();
+        let mut images: HashMap<ImageId, u32> = HashMap::new();
+        let mut classes: BTreeMap<ClassId, u32> = BTreeMap::new();
+        for held in self.endpoints.iter().flatten().filter_map(|e| e.held.as_ref()) {
+            for row in &held.plus {
+                let row = *row as usize;
+                if rows.len() <= row {
+                    rows.resize(row + 1, 0);
+                }
+                rows[row] += 1;
+            }
+            *images.entry(held.image).or_default() += 1;
+            *classes.entry(held.class).or_default() += 1;
+        }
+        self.rows.retain_many(&rows);
+        images.into_iter().for_each(|(image, endpoints)| self.images.join_many(image, endpoints));
+        classes.into_iter().for_each(|(class, endpoints)| self.classes.join_many(class, endpoints));
+        self.index.restore_endpoints(&self.endpoints);
+        let endpoints = &self.endpoints;
+        let numbers = (0..).map(EndpointId).zip(endpoints).filter(|(_, e)| e.is_some()).map(|(at, _)| at).collect();
+        self.names = Names::of(numbers, |at| name(endpoints, at));
+    }
+}
