@@ -21,6 +21,9 @@ const LOST_MS: i64 = 10 * 60_000;
 impl Play {
     pub(super) fn act(&mut self) {
         let id = format!("m{}", self.random.below(MACHINES));
+        if self.stormy && self.random.percent(4) {
+            return self.flood(&id);
+        }
         match self.random.below(100) {
             0..=9 => self.enroll(&id),
             10..=49 => self.upload(&id),
@@ -36,10 +39,7 @@ impl Play {
             81..=83 => self.set_clock(),
             84..=90 => drop(self.dispatch()),
             91..=92 => self.receivers(),
-            93..=94 => {
-                let full = !self.hardware.is_full();
-                self.hardware.set_full(full);
-            }
+            93..=94 => self.hardware.set_full(true),
             95..=96 => self.break_disk(),
             97 => self.crash(),
             _ => self.poll(50),

@@ -144,6 +144,8 @@ pub(super) struct Play {
     pub(super) config: (usize, usize, usize),
     pub(super) sinks_down: BTreeSet<&'static str>,
     pub(super) turn: usize,
+    /// Rows come and go by thousands, and are freed.
+    pub(super) stormy: bool,
     pub(super) counts: Counts,
 }
 
@@ -155,8 +157,8 @@ impl Play {
         let mut random = Random::new(seed);
         let mut world = World::new(&mut random);
         let hardware = Hardware::default();
-        // In some plays rows come and go by thousands, and are freed.
-        let limits = Limits { new_rows: if random.percent(15) { 1200 } else { 200 }, ..Limits::default() };
+        let stormy = random.percent(15);
+        let limits = Limits { new_rows: if stormy { 1500 } else { 200 }, ..Limits::default() };
         let now_ms = 1_750_000_000_000;
         let life = begin(&mut world, &hardware, &limits, (0, 0, 0), false).0;
         let mut play = Play {
@@ -174,6 +176,7 @@ impl Play {
             config: (0, 0, 0),
             sinks_down: BTreeSet::new(),
             turn: 0,
+            stormy,
             counts: Counts::default(),
         };
         play.start();
@@ -185,6 +188,10 @@ impl Play {
         self.counts.steps += 1;
         let while_ms = i64::try_from(self.random.below(5_000)).unwrap();
         self.pass(while_ms);
+        // Somebody makes room.
+        if self.hardware.is_full() && self.random.percent(25) {
+            self.hardware.set_full(false);
+        }
         for _ in 0..=self.random.below(3) {
             self.act();
         }
