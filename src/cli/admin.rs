@@ -24,8 +24,10 @@ enum Command {
 
 /// Holds a store against itself: references, digests, the index, and verdicts against the definition
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The daemon must be stopped. Nothing is changed. Exit codes: 0 the store is whole, 1 it is not, or cannot be read.\n\n\
-    Examples:\n  muster admin check --data /var/lib/muster\n  muster admin check --data backup --sample 10000 --output json")]
+#[command(
+    after_help = "The daemon must be stopped. Nothing is changed. Exit codes: 0 the store is whole, 1 it is not, or cannot be read.\n\n\
+    Examples:\n  muster admin check --data /var/lib/muster\n  muster admin check --data backup --sample 10000 --output json"
+)]
 struct Check {
     /// The data folder
     #[arg(long, value_name = "DIR", default_value = "/var/lib/muster")]

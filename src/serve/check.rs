@@ -80,7 +80,8 @@ pub fn check(data: &Path, sample: usize) -> Result<Checked, ServeError> {
     if judged {
         check_verdicts(&mut shard, sample, &mut out);
     } else if let Some(pack) = &out.pack {
-        out.notes.push(format!("the compiled rules {pack} are not in `packs`: verdicts were not looked at, the next start gives them anew"));
+        out.notes
+            .push(format!("the compiled rules {pack} are not in `packs`: verdicts were not looked at, the next start gives them anew"));
     }
     Ok(out)
 }
@@ -230,7 +231,10 @@ fn check_verdicts(shard: &mut Shard, sample: usize, out: &mut Checked) {
             let defined = shard.explain(at, rule).map(|e| e.verdict);
             if defined != Some(kept) {
                 let defined = defined.map_or("nothing", Verdict::name);
-                out.problem(format!("endpoint `{id}`: the verdict on `{}` is {kept}, and the definition says {defined}", shard.pack.rule_id(rule)));
+                out.problem(format!(
+                    "endpoint `{id}`: the verdict on `{}` is {kept}, and the definition says {defined}",
+                    shard.pack.rule_id(rule)
+                ));
             }
         }
     }

@@ -35,7 +35,7 @@ impl Play {
             66..=68 => self.reload(),
             69..=70 => self.publish(),
             71..=73 => self.decide(&id),
-            74..=80 => self.submit(What::Tick { at_ms: self.now_ms }, Input::Tick),
+            74..=80 => self.submit(What::Tick, Input::Tick),
             81..=83 => self.set_clock(),
             84..=90 => drop(self.dispatch()),
             91..=92 => self.receivers(),
@@ -198,8 +198,7 @@ impl Play {
                 self.submit(What::Other, Input::EndExemption { id, by: "a. person".into() });
             }
             1 => {
-                let patches: BTreeSet<String> =
-                    (0..self.random.below(4)).map(|_| format!("DSA-2026-{}", self.random.below(12))).collect();
+                let patches: BTreeSet<String> = (0..self.random.below(4)).map(|_| format!("DSA-2026-{}", self.random.below(12))).collect();
                 let list = PatchList {
                     name: "october".into(),
                     version: version + 1,

@@ -41,7 +41,9 @@ pub(super) fn stored_is_kept(shard: &Shard, hardware: &Hardware, limits: &Limits
     let pack = shard.pack.clone();
     let empty = Arc::new(Pack::from_bytes(compile(&[], &[])).unwrap());
     let known = pack.clone();
-    let mut loaded = Shard::load(&mut hardware.copy(), limits.clone(), "other", move |digest| (known.digest() == digest).then_some(known), empty).unwrap();
+    let mut loaded =
+        Shard::load(&mut hardware.copy(), limits.clone(), "other", move |digest| (known.digest() == digest).then_some(known), empty)
+            .unwrap();
     assert_eq!(loaded.pack.digest(), pack.digest(), "the stored pack");
     assert!(loaded.resume(&pack, policy.clone()).is_none(), "the stored policy");
     loaded.set_catalog(shard.catalog.clone());

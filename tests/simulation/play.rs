@@ -36,11 +36,21 @@ pub(super) struct Sent {
 #[derive(Debug)]
 pub(super) enum What {
     /// Without a scan it must be refused.
-    Upload { id: String, scan: Option<Scan> },
-    Enroll { id: String },
-    Remove { id: String },
-    Tick { at_ms: i64 },
-    Delivered { sink: String, seq: u64 },
+    Upload {
+        id: String,
+        scan: Option<Scan>,
+    },
+    Enroll {
+        id: String,
+    },
+    Remove {
+        id: String,
+    },
+    Tick,
+    Delivered {
+        sink: String,
+        seq: u64,
+    },
     Swap,
     /// May be refused, and the model knows nothing of it.
     Other,
@@ -83,7 +93,22 @@ pub(super) struct Counts {
 
 impl Counts {
     fn all(&mut self) -> [(&'static str, &mut u64); 14] {
-        let Counts { steps, acked, changed, refused, stale, full, crashes, failed, survived, adopted, swaps, delivered, undelivered, sweeps } = self;
+        let Counts {
+            steps,
+            acked,
+            changed,
+            refused,
+            stale,
+            full,
+            crashes,
+            failed,
+            survived,
+            adopted,
+            swaps,
+            delivered,
+            undelivered,
+            sweeps,
+        } = self;
         [
             ("steps", steps),
             ("acked", acked),
@@ -273,7 +298,10 @@ impl Play {
                     IngestError::Full(_)
                         | IngestError::Busy(_)
                         | IngestError::Refused(
-                            Refusal::BaseMismatch { .. } | Refusal::UnknownEndpoint(_) | Refusal::TooManyNewRows { .. } | Refusal::FleetFull(_)
+                            Refusal::BaseMismatch { .. }
+                                | Refusal::UnknownEndpoint(_)
+                                | Refusal::TooManyNewRows { .. }
+                                | Refusal::FleetFull(_)
                         )
                 ),
                 "{id}: {error:?}"
@@ -286,7 +314,8 @@ impl Play {
                 assert!(self.known.remove(&id).is_some(), "{id}");
                 self.bodies.remove(&id);
             }
-            (What::Tick { at_ms }, Done::Replied(Ok(Reply::Done))) => self.ticked_ms = self.ticked_ms.max(at_ms),
+            // Answered in the step that took it, whose time it is.
+            (What::Tick, Done::Replied(Ok(Reply::Done))) => self.ticked_ms = self.ticked_ms.max(self.now_ms),
             (What::Swap, Done::Replied(Ok(Reply::Swapped))) => self.subscribe(),
             (What::Delivered { .. } | What::Other, Done::Replied(Ok(_))) => {}
             (_, Done::Replied(Err(IngestError::Full(_) | IngestError::Refused(_)))) => {}
@@ -322,10 +351,8 @@ impl Play {
         self.counts.crashes += 1;
         self.counts.survived += u64::from(failed && survived);
         let under_way = std::mem::take(&mut self.flights);
-        for flight in under_way.iter().filter(|_| survived) {
-            if let What::Tick { at_ms } = flight.what {
-                self.ticked_ms = self.ticked_ms.max(at_ms);
-            }
+        if failed && survived && under_way.iter().any(|f| matches!(f.what, What::Tick)) {
+            self.ticked_ms = self.ticked_ms.max(self.now_ms);
         }
         let what: Vec<What> = under_way.into_iter().map(|f| f.what).collect();
         // A machine that cannot write cannot be started.
@@ -399,7 +426,7 @@ impl Play {
         self.subscribe();
         let catalog = self.world.catalog(self.config.2);
         self.submit(What::Other, Input::Catalog { catalog, news: Vec::new() });
-        self.submit(What::Tick { at_ms: self.now_ms }, Input::Tick);
+        self.submit(What::Tick, Input::Tick);
         if self.settle() {
             self.sample(MACHINES);
         }
@@ -460,7 +487,7 @@ impl Play {
             for sink in SINKS {
                 self.submit(What::Other, Input::Redeliver { sink: sink.to_owned() });
             }
-            self.submit(What::Tick { at_ms: self.now_ms }, Input::Tick);
+            self.submit(What::Tick, Input::Tick);
             assert!(self.settle());
             while self.dispatch() > 0 {
                 assert!(self.settle());

@@ -274,7 +274,8 @@ impl Store for FaultyStore {
 impl Reader for Hardware {
     fn events(&self, from: u64, limit: usize) -> Result<Entries, StoreError> {
         let disk = self.disk();
-        let events = disk.durable.iter().filter(|((s, k), _)| matches!(s, Space::Events(_)) && k.as_slice() >= from.to_be_bytes().as_slice());
+        let events =
+            disk.durable.iter().filter(|((s, k), _)| matches!(s, Space::Events(_)) && k.as_slice() >= from.to_be_bytes().as_slice());
         let mut events: Entries = events.map(|((_, k), v)| (k.clone(), v.clone())).collect();
         events.sort_unstable();
         events.truncate(limit);
