@@ -64,12 +64,17 @@ pub(crate) fn write_config(folder: &Path, address: SocketAddr, sink: SocketAddr)
 }
 
 pub(crate) async fn start(config: &Path, address: SocketAddr, client: &Client) -> Daemon {
+    start_telling(config, address, client, Stdio::null()).await
+}
+
+/// The same with its log going somewhere.
+pub(crate) async fn start_telling(config: &Path, address: SocketAddr, client: &Client, log: Stdio) -> Daemon {
     #[expect(clippy::zombie_processes, reason = "the caller kills it and waits, or the test ends")]
     let child = Command::new(env!("CARGO_BIN_EXE_muster"))
         .args(["serve", "--config"])
         .arg(config)
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(log)
         .spawn()
         .unwrap();
     let begun = Instant::now();

@@ -2,6 +2,7 @@
 //!
 //! To add one: a file with `Args` and `run`, a variant in [`Command`] and its line in [`run`].
 
+mod admin;
 mod agent;
 mod demo;
 mod eval;
@@ -36,6 +37,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Admin(admin::Args),
     Demo(demo::Args),
     Serve(serve::Args),
     Agent(agent::Args),
@@ -82,6 +84,7 @@ impl Cli {
 
 pub(crate) fn run(cli: Cli) -> anyhow::Result<Outcome> {
     match cli.command {
+        Command::Admin(args) => admin::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Serve(args) => serve::run(args),
         Command::Agent(args) => agent::run(args),

@@ -375,24 +375,40 @@ fn apply(shard: &mut Shard, inputs: Vec<Input>, now_ms: i64) -> crate::shard::Ap
 impl Writer {
     /// Runs until every [`Ingest`] is gone, or the store fails. `clock` gives the time of a batch.
     pub fn run(mut self, clock: impl Fn() -> i64) -> Result<(), StoreError> {
-        let mut gathered = Vec::new();
         while let Some(first) = self.jobs.blocking_recv() {
-            gathered.push(first);
-            // What is queued, and no waiting for more: a window of half a millisecond while uploads are in flight did not help, see benches/README.md.
-            while gathered.len() < self.limits.commit_batch
-                && let Ok(next) = self.jobs.try_recv()
-            {
-                gathered.push(next);
-            }
-            self.metrics.queue.sub(i64::try_from(gathered.len()).unwrap_or(0));
-            if let Err(e) = self.batch(std::mem::take(&mut gathered), clock()) {
-                // INVARIANT: a failed fsync poisons the store. Memory is ahead of the disk now, so nothing may be answered from it.
-                self.poisoned.store(true, Ordering::Relaxed);
-                tracing::error!(error = %e, "the store failed; ending, the next start recovers");
-                return Err(e);
-            }
+            let gathered = self.gather(vec![first]);
+            self.write(gathered, clock())?;
         }
         Ok(())
+    }
+
+    /// Writes what is queued, and does not wait when nothing is: [`Writer::run`] for who has no threads. How many changes it took.
+    pub fn step(&mut self, now_ms: i64) -> Result<usize, StoreError> {
+        let gathered = self.gather(Vec::new());
+        let count = gathered.len();
+        if count > 0 {
+            self.write(gathered, now_ms)?;
+        }
+        Ok(count)
+    }
+
+    /// What is queued, and no waiting for more: a window of half a millisecond while uploads are in flight did not help, see benches/README.md.
+    fn gather(&mut self, mut gathered: Vec<Job>) -> Vec<Job> {
+        while gathered.len() < self.limits.commit_batch
+            && let Ok(next) = self.jobs.try_recv()
+        {
+            gathered.push(next);
+        }
+        self.metrics.queue.sub(i64::try_from(gathered.len()).unwrap_or(0));
+        gathered
+    }
+
+    fn write(&mut self, gathered: Vec<Job>, now_ms: i64) -> Result<(), StoreError> {
+        self.batch(gathered, now_ms).inspect_err(|error| {
+            // INVARIANT: a failed fsync poisons the store. Memory is ahead of the disk now, so nothing may be answered from it.
+            self.poisoned.store(true, Ordering::Relaxed);
+            tracing::error!(%error, "the store failed; ending, the next start recovers");
+        })
     }
 
     /// One batch: applied, made durable, answered.

@@ -15,7 +15,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
 use super::webhook::Webhook;
-use super::{Outcome, backoff};
+use super::{Outcome, attempt};
 use crate::client::{self, Client, ClientError};
 use crate::clock;
 use crate::config::SinkConfig;
@@ -222,28 +222,14 @@ impl Dispatch {
         bytes.map(|b| serde_json::from_slice(&b).map_err(|e| e.to_string())).transpose()
     }
 
-    /// What an outcome means for the entry.
+    /// What an outcome means for the entry, and for the sink.
     fn judge(&self, job: &Job, outcome: &Outcome) -> Attempt {
-        let made = job.pending.attempts + 1;
-        let again = |after: Option<Duration>, error: &str| match backoff(made, job.seq) {
-            Some(wait) => {
-                let wait = wait.max(after.unwrap_or_default());
-                let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX / 2);
-                Attempt::Failed { next_ms: clock::now_ms() + wait_ms, error: error.to_owned() }
-            }
-            None => Attempt::Dead { error: format!("given up after {made} attempts: {error}") },
-        };
-        match outcome {
-            Outcome::Delivered { .. } => Attempt::Delivered,
-            Outcome::Retry { after, error } => again(*after, error),
-            Outcome::Dead { error } => Attempt::Dead { error: error.clone() },
-            Outcome::Gone { error } => {
-                let name = &job.sink.config.name;
-                tracing::warn!(sink = name, error, "the sink is paused");
-                self.state().gone.insert(name.clone(), error.clone());
-                again(None, error)
-            }
+        if let Outcome::Gone { error } = outcome {
+            let name = &job.sink.config.name;
+            tracing::warn!(sink = name, error, "the sink is paused");
+            self.state().gone.insert(name.clone(), error.clone());
         }
+        attempt(outcome, job.pending.attempts, job.seq, clock::now_ms())
     }
 
     /// For people: the log, the metrics.

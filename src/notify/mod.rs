@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::shard::Attempt;
+
 /// What became of one attempt to deliver one event to one sink.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -46,6 +48,24 @@ pub fn backoff(attempt: u32, seed: u64) -> Option<Duration> {
     let seconds = SCHEDULE.get(usize::try_from(attempt).ok()?)?;
     let permille = 800 + mix(seed ^ mix(u64::from(attempt))) % 401;
     Some(Duration::from_millis(seconds * permille))
+}
+
+/// What an outcome means for an entry of the outbox of which `made` attempts were made before, at this time.
+pub fn attempt(outcome: &Outcome, made: u32, seed: u64, now_ms: i64) -> Attempt {
+    let made = made.saturating_add(1);
+    let again = |after: Option<Duration>, error: &str| match backoff(made, seed) {
+        Some(wait) => {
+            let wait_ms = i64::try_from(wait.max(after.unwrap_or_default()).as_millis()).unwrap_or(i64::MAX / 2);
+            Attempt::Failed { next_ms: now_ms.saturating_add(wait_ms), error: error.to_owned() }
+        }
+        None => Attempt::Dead { error: format!("given up after {made} attempts: {error}") },
+    };
+    match outcome {
+        Outcome::Delivered { .. } => Attempt::Delivered,
+        Outcome::Retry { after, error } => again(*after, error),
+        Outcome::Dead { error } => Attempt::Dead { error: error.clone() },
+        Outcome::Gone { error } => again(None, error),
+    }
 }
 
 /// splitmix64: neighbouring seeds give unrelated numbers.

@@ -4,6 +4,7 @@
 //! [`daemon`] adds the log, the socket and the signals.
 
 pub mod build;
+pub mod check;
 pub mod packs;
 mod systemd;
 

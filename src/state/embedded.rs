@@ -112,6 +112,11 @@ impl Store for EmbeddedStore {
         Ok(())
     }
 
+    fn last(&self, space: Space) -> Result<Option<Vec<u8>>, StoreError> {
+        let last = self.keyspace(space)?.last_key_value().map(fjall::Guard::key);
+        last.transpose().map(|key| key.map(|k| k.to_vec())).map_err(|e| StoreError::Read(e.to_string()))
+    }
+
     fn segments(&self) -> Vec<u32> {
         let segments = self.segments.read().unwrap_or_else(PoisonError::into_inner);
         segments.keys().filter_map(|s| if let Space::Events(n) = s { Some(*n) } else { None }).collect()
@@ -145,6 +150,12 @@ impl Store for EmbeddedStore {
     }
 }
 
+/// The next entry of a range.
+fn next(run: &mut fjall::Iter) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+    let entry = run.next().map(fjall::Guard::into_inner).transpose().map_err(|e| StoreError::Read(e.to_string()))?;
+    Ok(entry.map(|(key, value)| (key.to_vec(), value.to_vec())))
+}
+
 struct EmbeddedReader {
     fixed: Arc<BTreeMap<Space, Keyspace>>,
     segments: Segments,
@@ -156,14 +167,20 @@ impl Reader for EmbeddedReader {
             let all = self.segments.read().unwrap_or_else(PoisonError::into_inner);
             all.iter().filter(|(space, _)| matches!(space, Space::Events(_))).map(|(_, k)| k.clone()).collect()
         };
+        let mut runs = Vec::with_capacity(segments.len());
+        for keyspace in &segments {
+            let mut run = keyspace.range(from.to_be_bytes()..);
+            if let Some(first) = next(&mut run)? {
+                runs.push((first, run));
+            }
+        }
         let mut out = Entries::new();
-        for keyspace in segments {
-            for entry in keyspace.range(from.to_be_bytes()..) {
-                if out.len() >= limit {
-                    return Ok(out);
-                }
-                let (key, value) = entry.into_inner().map_err(|e| StoreError::Read(e.to_string()))?;
-                out.push((key.to_vec(), value.to_vec()));
+        while out.len() < limit
+            && let Some(at) = (0..runs.len()).min_by(|a, b| runs[*a].0.0.cmp(&runs[*b].0.0))
+        {
+            match next(&mut runs[at].1)? {
+                Some(following) => out.push(std::mem::replace(&mut runs[at].0, following)),
+                None => out.push(runs.swap_remove(at).0),
             }
         }
         Ok(out)
@@ -216,6 +233,14 @@ mod tests {
         assert_eq!(reader.events(0, 10).expect("events").len(), 2);
         assert_eq!(reader.events(8, 10).expect("events").len(), 1);
         assert_eq!(reader.events(0, 1).expect("events").len(), 1);
+        assert_eq!(store.last(Space::Events(2)).expect("last"), Some(8u64.to_be_bytes().to_vec()));
+        assert_eq!(store.last(Space::Tasks).expect("last"), None);
+        let mut set_back = Batch::default();
+        set_back.put(Space::Events(1), 9u64.to_be_bytes(), "nine");
+        store.commit(&set_back).expect("commit");
+        let numbers = |of: Entries| of.iter().map(|(k, _)| k[7]).collect::<Vec<u8>>();
+        assert_eq!(numbers(reader.events(0, 10).expect("events")), [7, 8, 9], "by number, although the clock was set back");
+        assert_eq!(numbers(reader.events(8, 1).expect("events")), [8]);
         store.commit(&Batch { drop_segments: vec![1], ..Batch::default() }).expect("drop");
         assert_eq!(store.segments(), [2]);
         assert_eq!(reader.events(0, 10).expect("events").len(), 1);

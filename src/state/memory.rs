@@ -45,6 +45,10 @@ impl Store for MemoryStore {
         self.contents().iter().filter(|((s, _), _)| *s == space).try_for_each(|((_, k), v)| visit(k, v))
     }
 
+    fn last(&self, space: Space) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.contents().keys().rev().find(|(s, _)| *s == space).map(|(_, k)| k.clone()))
+    }
+
     fn segments(&self) -> Vec<u32> {
         let mut out: Vec<u32> =
             self.contents().keys().filter_map(|(s, _)| if let Space::Events(n) = s { Some(*n) } else { None }).collect();
@@ -92,7 +96,10 @@ impl Reader for MemoryStore {
     fn events(&self, from: u64, limit: usize) -> Result<Entries, StoreError> {
         let contents = self.contents();
         let events = contents.iter().filter(|((s, k), _)| matches!(s, Space::Events(_)) && k.as_slice() >= from.to_be_bytes().as_slice());
-        Ok(events.take(limit).map(|((_, k), v)| (k.clone(), v.clone())).collect())
+        let mut events: Entries = events.map(|((_, k), v)| (k.clone(), v.clone())).collect();
+        events.sort_unstable();
+        events.truncate(limit);
+        Ok(events)
     }
 
     fn event(&self, seq: u64, at_ms: i64) -> Result<Option<Vec<u8>>, StoreError> {

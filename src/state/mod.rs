@@ -171,6 +171,8 @@ pub type Take<'v> = dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError> + 'v;
 pub trait Store: Send {
     /// Visits everything in a space, in the order of keys.
     fn each(&self, space: Space, visit: &mut Visit<'_>) -> Result<(), StoreError>;
+    /// The greatest key of a space.
+    fn last(&self, space: Space) -> Result<Option<Vec<u8>>, StoreError>;
     /// The segments of events that there are, in order.
     fn segments(&self) -> Vec<u32>;
     /// Whether a commit of about so many bytes would find room; asked before anything changes.
@@ -183,7 +185,8 @@ pub trait Store: Send {
 
 /// Reads of the cold: history that is not kept in memory.
 pub trait Reader: Send + Sync {
-    /// Up to `limit` events from a number on.
+    /// Up to `limit` events from a number on, in the order of numbers. INVARIANT: a clock that was set back puts later numbers into earlier segments, and
+    /// the order is that of numbers still.
     fn events(&self, from: u64, limit: usize) -> Result<Entries, StoreError>;
     fn event(&self, seq: u64, at_ms: i64) -> Result<Option<Vec<u8>>, StoreError>;
     /// What is in a space from a key on, in the order of keys. A segment that is not there is empty.

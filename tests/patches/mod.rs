@@ -1,7 +1,7 @@
 //! Patches: from vendors' feeds to what an endpoint lacks.
 
 mod catalog;
-mod decided;
+pub(crate) mod decided;
 mod linux;
 pub(crate) mod report;
 mod subscription;

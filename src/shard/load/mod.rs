@@ -192,19 +192,12 @@ impl From<OldTask> for Task {
     }
 }
 
-/// The number of the newest event, 0 if there is none.
+/// The number of the newest event, 0 if there is none. INVARIANT: of all segments, for a clock that was set back puts later numbers into earlier ones.
 fn last_event(store: &dyn Store) -> Result<u64, StoreError> {
     let mut last = 0;
-    for segment in store.segments().into_iter().rev().take(2) {
-        store.each(Space::Events(segment), &mut |k, _| {
-            if let Ok(bytes) = k.try_into() {
-                last = last.max(u64::from_be_bytes(bytes));
-            }
-            Ok(())
-        })?;
-        if last > 0 {
-            break;
-        }
+    for segment in store.segments() {
+        let key = store.last(Space::Events(segment))?;
+        last = last.max(key.and_then(|k| k.try_into().ok()).map_or(0, u64::from_be_bytes));
     }
     Ok(last)
 }

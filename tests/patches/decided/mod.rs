@@ -1,7 +1,7 @@
 //! Patches through the shard: uploads, new catalogs, exemptions, lists and baselines.
 
-mod model;
-mod random;
+pub(crate) mod model;
+pub(crate) mod random;
 mod required;
 mod told;
 
@@ -67,7 +67,7 @@ fn update_of_windows(kb: &str, product: &str) -> Advisory {
 }
 
 /// A catalog of one feed.
-fn catalog(advisories: Vec<Advisory>) -> Arc<Catalog> {
+pub(crate) fn catalog(advisories: Vec<Advisory>) -> Arc<Catalog> {
     let defined = define(advisories, &Limits::default()).unwrap();
     let compiled = compile(&defined.definitions, &[]);
     let segment = Arc::new(Segment::from_bytes("test", compiled.bytes).unwrap());

@@ -114,7 +114,7 @@ pub(super) fn posture(shard: &Shard, of: &Endpointed) -> Posture {
 }
 
 /// Everything that the shard says of patches, held against this.
-pub(super) fn check(shard: &Shard, ticked_ms: i64) {
+pub(crate) fn check(shard: &Shard, ticked_ms: i64) {
     let mut totals = PatchTotals::default();
     let mut counts: BTreeMap<PatchId, BTreeMap<State, u32>> = BTreeMap::new();
     let mut places: BTreeMap<PatchId, Vec<(String, State)>> = BTreeMap::new();

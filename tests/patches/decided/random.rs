@@ -23,7 +23,7 @@ fn name(random: &mut Random) -> String {
     }
 }
 
-fn advisories(random: &mut Random) -> Vec<Advisory> {
+pub(crate) fn advisories(random: &mut Random) -> Vec<Advisory> {
     let mut out = Vec::new();
     for number in 0..12 {
         if random.percent(20) {
@@ -93,7 +93,7 @@ fn changed(machine: &Machine, random: &mut Random) -> Machine {
     machine
 }
 
-fn news_between(old: &Catalog, new: &Catalog) -> FeedNews {
+pub(crate) fn news_between(old: &Catalog, new: &Catalog) -> FeedNews {
     let ids = |c: &Catalog| -> BTreeSet<String> { c.patches().filter_map(|p| Some(c.id(p)?.0.to_owned())).collect() };
     let (before, after) = (ids(old), ids(new));
     let boxed = |of: Vec<&String>| of.into_iter().map(|id| Box::from(id.as_str())).collect();
