@@ -205,7 +205,13 @@ impl<'s> Ground<'s> {
 
     /// Of one that changed since.
     fn anew(shard: &'s Shard, endpoint: &'s Endpoint, held: &'s Held) -> Ground<'s> {
-        Ground { shard, endpoint, held, not_collected: undecided(&shard.fleet, held, |os| shard.is_windows(os)), exempting: &shard.patches.exempting }
+        Ground {
+            shard,
+            endpoint,
+            held,
+            not_collected: undecided(&shard.fleet, held, |os| shard.is_windows(os)),
+            exempting: &shard.patches.exempting,
+        }
     }
 
     /// Before what people decided. What its own row proves holds whatever else was collected.

@@ -294,13 +294,7 @@ impl Shard {
     }
 
     /// An endpoint's posture: its image's, but for the patches that its own rows note; patch by patch where something else decides.
-    fn posture_from(
-        &self,
-        endpoint: &Endpoint,
-        held: &Held,
-        images: &BTreeMap<ImageId, Posture>,
-        windows: &HashSet<RowId>,
-    ) -> Posture {
+    fn posture_from(&self, endpoint: &Endpoint, held: &Held, images: &BTreeMap<ImageId, Posture>, windows: &HashSet<RowId>) -> Posture {
         let not_collected = undecided(&self.fleet, held, |os| windows.contains(&os));
         let ground = Ground { shard: self, endpoint, held, not_collected, exempting: &self.patches.exempting };
         if ground.not_collected || ground.exempting.any_for(endpoint, &self.policy.policy) {
