@@ -415,17 +415,19 @@ impl OfEndpoint {
                     self.patches.entry(*patch).or_insert(read_patch_turn(*turn).0);
                 }
             }
-            Turned::Rule { rule, turn, endpoints } if !self.verdicts.contains_key(rule) => {
-                if endpoints_of(endpoints)?.contains(self.number) {
+            Turned::Rule { rule, turn, endpoints } => {
+                let is_first = !self.verdicts.contains_key(rule) && endpoints_of(endpoints)?.contains(self.number);
+                if is_first {
                     self.verdicts.insert(*rule, read_verdict_turn(*turn).0);
                 }
             }
-            Turned::Patch { patch, turn, endpoints } if !self.patches.contains_key(patch) => {
-                if endpoints_of(endpoints)?.contains(self.number) {
+            Turned::Patch { patch, turn, endpoints } => {
+                let is_first = !self.patches.contains_key(patch) && endpoints_of(endpoints)?.contains(self.number);
+                if is_first {
                     self.patches.insert(*patch, read_patch_turn(*turn).0);
                 }
             }
-            _ => {}
+            Turned::Endpoint { .. } => {}
         }
         Ok(())
     }
