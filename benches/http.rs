@@ -1,7 +1,7 @@
 //! The whole daemon over loopback, durable and judged, against a server that reads the same bodies and throws them away.
 //!
 //! Both serve in this process and are loaded by the same clients over kept connections, one endpoint each, in turn. Requests a second, so
-//! that more is better.
+//! that more is better; and the processor time of the process for a request, clients included, which neighbours disturb less.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -39,6 +39,8 @@ struct Load {
     /// What the other server does: read, or read and inflate.
     anchor: &'static str,
     encoding: Option<&'static str>,
+    /// What follows the address of the endpoint; a scan is put, other things are posted.
+    path: String,
     /// Sent once before.
     first: Bytes,
     bodies: Vec<Bytes>,
@@ -90,8 +92,15 @@ fn loads(corpus: &Corpus) -> Vec<Load> {
         Bytes::from(native::encode(to, Some(&base), |t| t == sysctl))
     };
     let deltas = vec![change(&scans[0], &other), change(&other, &scans[0])];
-    let load = |name, goal, anchor, encoding, first: &Bytes, bodies| Load { name, goal, anchor, encoding, first: first.clone(), bodies };
+    let load = |name, goal, anchor, encoding, first: &Bytes, bodies| {
+        Load { name, goal, anchor, encoding, path: "scan".to_owned(), first: first.clone(), bodies }
+    };
+    let check_in = Load {
+        path: format!("checkin?scan={}", Digest::of_scan(&scans[7])),
+        ..load("digest check-in without a body / read", ">= 0.5x", "/read", None, &raw[7], vec![Bytes::new()])
+    };
     vec![
+        check_in,
         load("changed scans, zstd / read and inflate", ">= 0.7x", "/inflate", Some("zstd"), &raw[7], zipped.clone()),
         load("changed scans, raw JSON / read", ">= 0.6x", "/read", None, &raw[7], raw.clone()),
         load("the same zstd bytes again / read", ">= 0.5x", "/read", Some("zstd"), &raw[7], vec![zipped[0].clone()]),
@@ -109,12 +118,13 @@ async fn measure(load: Load, mut clients: Vec<Client>) -> Vec<Client> {
     let load = Arc::new(load);
     for client in &mut clients {
         client.turn = 0;
-        assert_eq!(client.send(None, &load.first).await, StatusCode::OK);
+        assert_eq!(client.send("scan", None, &load.first).await, StatusCode::OK);
     }
     let (mut this, mut anchor) = (Vec::new(), Vec::new());
+    let (mut this_cost, mut anchor_cost) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         for discard in [false, true] {
-            let begun = Instant::now();
+            let (begun, spent) = (Instant::now(), processor_seconds());
             let running: Vec<_> =
                 clients.into_iter().map(|client| tokio::spawn(client.run(load.clone(), discard, begun + ROUND))).collect();
             clients = Vec::new();
@@ -127,13 +137,25 @@ async fn measure(load: Load, mut clients: Vec<Client>) -> Vec<Client> {
             // The first round warms up.
             if round > 0 {
                 let rate = f64::from(sent) / begun.elapsed().as_secs_f64();
+                let cost = (processor_seconds() - spent) / f64::from(sent) * 1e6;
                 if discard { anchor.push(rate) } else { this.push(rate) }
+                if discard { anchor_cost.push(cost) } else { this_cost.push(cost) }
             }
         }
     }
     let (this, anchor) = (median_of(this), median_of(anchor));
     print(load.name, &format!("{this:.0}/s"), &format!("{anchor:.0}/s"), this / anchor, load.goal);
+    let (this, anchor) = (median_of(this_cost), median_of(anchor_cost));
+    print("  processor time, as the anchor's share of ours", &format!("{this:.0} us"), &format!("{anchor:.0} us"), anchor / this, "");
     clients
+}
+
+/// What this process has had of the processors, in steps of 10 ms.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // User and system time; the name of the program, which may hold blanks, ends with the last bracket.
+    let ticks = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2).map(|t| t.parse::<f64>().unwrap()).sum::<f64>();
+    ticks / 100.0
 }
 
 struct Client {
@@ -153,7 +175,7 @@ impl Client {
         assert_eq!(status, StatusCode::CREATED);
         let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
         let key = format!("Bearer {}", answer["key"].as_str().unwrap());
-        Client { path: format!("/v1/endpoints/e{number}/scan"), key, muster, other, turn: 0 }
+        Client { path: format!("/v1/endpoints/e{number}"), key, muster, other, turn: 0 }
     }
 
     async fn run(mut self, load: Arc<Load>, discard: bool, until: Instant) -> (Client, u32) {
@@ -161,11 +183,11 @@ impl Client {
         while Instant::now() < until {
             let body = &load.bodies[self.turn % load.bodies.len()];
             let status = if discard {
-                let request = self.request(load.anchor, load.encoding, body);
+                let request = self.request(Method::PUT, load.anchor, load.encoding, body);
                 exchange(&mut self.other, request).await.0
             } else {
                 self.turn += 1;
-                self.send(load.encoding, body).await
+                self.send(&load.path, load.encoding, body).await
             };
             assert_eq!(status, StatusCode::OK);
             sent += 1;
@@ -173,13 +195,14 @@ impl Client {
         (self, sent)
     }
 
-    async fn send(&mut self, encoding: Option<&str>, body: &Bytes) -> StatusCode {
-        let request = self.request(&self.path, encoding, body);
+    async fn send(&mut self, path: &str, encoding: Option<&str>, body: &Bytes) -> StatusCode {
+        let method = if path == "scan" { Method::PUT } else { Method::POST };
+        let request = self.request(method, &format!("{}/{path}", self.path), encoding, body);
         exchange(&mut self.muster, request).await.0
     }
 
-    fn request(&self, path: &str, encoding: Option<&str>, body: &Bytes) -> Request<Full<Bytes>> {
-        let mut request = Request::builder().method(Method::PUT).uri(path).header(HOST, "bench").header(AUTHORIZATION, &self.key);
+    fn request(&self, method: Method, path: &str, encoding: Option<&str>, body: &Bytes) -> Request<Full<Bytes>> {
+        let mut request = Request::builder().method(method).uri(path).header(HOST, "bench").header(AUTHORIZATION, &self.key);
         if let Some(encoding) = encoding {
             request = request.header(CONTENT_ENCODING, encoding);
         }

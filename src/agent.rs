@@ -164,10 +164,20 @@ impl Server {
     pub async fn upload(&self, endpoint: &str, scan: &[u8], encoding: Encoding) -> Result<Uploaded, AgentError> {
         let body = Bytes::from(compress(scan, encoding).map_err(|e| ClientError::Setup { why: format!("compression: {e}") })?);
         let path = format!("/v1/endpoints/{}/scan", segment(endpoint));
+        self.patiently(Method::PUT, &path, Some(encoding), body).await
+    }
+
+    /// Says that the last scan is still the one of this digest.
+    pub async fn check_in(&self, endpoint: &str, digest: &str) -> Result<Uploaded, AgentError> {
+        let path = format!("/v1/endpoints/{}/checkin?scan={}", segment(endpoint), segment(digest));
+        self.patiently(Method::POST, &path, None, Bytes::new()).await
+    }
+
+    async fn patiently(&self, method: Method, path: &str, encoding: Option<Encoding>, body: Bytes) -> Result<Uploaded, AgentError> {
         let mut wait = self.patience.first;
         let mut attempt = 1;
         loop {
-            let response = self.exchange(Method::PUT, &path, Some(encoding), body.clone()).await?;
+            let response = self.exchange(method.clone(), path, encoding, body.clone()).await?;
             let busy = matches!(response.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
             if !busy || attempt >= self.patience.attempts {
                 return self.answer(&response);

@@ -240,16 +240,20 @@ impl<R: Runner> Agent<R> {
         let base = self.acked.take().filter(|acked| acked.tables.keys().all(|t| tables.contains_key(t)));
         let mut partial = None;
         if let Some(base) = &base {
-            let body = encode(scan, Some(&base.digest), |t| base.tables.get(&t) != tables.get(&t));
-            partial = match self.send(&body).await {
-                // The server lost the scan, or has another one since.
-                Err(RoundError::Server(e)) if e.status() == Some(StatusCode::CONFLICT) => None,
+            let sent = if base.tables == tables {
+                self.stop.or(self.server.check_in(&self.setup.endpoint, &base.digest)).await?.map_err(RoundError::from)
+            } else {
+                self.send(&native::encode(scan, Some(&base.digest), |t| base.tables.get(&t) != tables.get(&t))).await
+            };
+            partial = match sent {
+                // The server lost the scan or has another one since; or it is an old one that knows no check-ins.
+                Err(RoundError::Server(e)) if matches!(e.status(), Some(StatusCode::CONFLICT | StatusCode::NOT_FOUND)) => None,
                 result => Some(result),
             };
         }
         let result = match partial {
             Some(result) => result,
-            None => self.send(&encode(scan, None, |_| true)).await,
+            None => self.send(&native::encode(scan, None, |_| true)).await,
         };
         match result {
             Ok(uploaded) => {
@@ -333,38 +337,10 @@ impl<R: Runner> Agent<R> {
     }
 }
 
-/// A scan without news has the same bytes each time (it does not say when it was collected), so that the server knows it by its hash.
-fn encode(scan: &Scan, base: Option<&str>, only: impl Fn(TableId) -> bool) -> Vec<u8> {
-    if base.is_some() && !scan.tables.keys().any(|t| only(*t)) {
-        let header = Scan { endpoint: scan.endpoint.clone(), ..Scan::default() };
-        return native::encode(&header, base, |_| false);
-    }
-    native::encode(scan, base, only)
-}
-
 fn shown(plan: Result<Plan, InstallError>) -> String {
     match plan {
         Ok(Plan { refresh: None, command }) => command.to_string(),
         Ok(Plan { refresh: Some(refresh), command }) => format!("{refresh}; {command}"),
         Err(e) => format!("nothing: {e}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scan::Row;
-
-    #[test]
-    fn what_is_sent_is_what_changed() {
-        let row = |t: &str| Row::new(TableId::by_name(t).unwrap());
-        let mut scan = Scan { endpoint: "web-1".to_owned(), collected_at: Some("2026-11-21T08:00:00Z".to_owned()), ..Scan::default() };
-        scan.push(row("sysctl").with("key", "a").with("value", "1"));
-        scan.push(row("os").with("family", "linux"));
-        let text = |base, only: &[&str]| String::from_utf8(encode(&scan, base, |t| only.contains(&t.name()))).unwrap();
-        assert_eq!(text(Some("d"), &[]), "{\"format\":\"muster.scan/1\",\"endpoint\":\"web-1\",\"base\":\"d\",\"tables\":{}}\n");
-        let changed = text(Some("d"), &["os"]);
-        assert!(changed.contains("2026-11-21") && changed.contains("\"os\":[") && !changed.contains("sysctl"), "{changed}");
-        assert!(text(None, &["os", "sysctl"]).contains("sysctl"));
     }
 }

@@ -10,6 +10,7 @@ mod names;
 pub mod rows;
 pub mod shared;
 pub mod sums;
+pub mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
 

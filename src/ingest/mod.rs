@@ -4,6 +4,9 @@
 //! one batch; then, and only then, the answers go out (INVARIANT: ack means durable). While a batch is being written the next one gathers:
 //! idle, an upload is committed at once; busy, many share an fsync; nobody waits for a timer.
 
+mod arrive;
+mod read;
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
@@ -11,17 +14,18 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 
 use crate::compute::{Panicked, compute};
-use crate::fleet::EndpointId;
-use crate::fleet::image::Follower;
-use crate::fleet::rows::Said;
-use crate::fleet::sums::tells_of_patches;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::scan::inflate::{Encoding, InflateError, inflate};
-use crate::scan::native::{self, DecodeError, NewRow};
-use crate::scan::scap::{self, ScapError};
-use crate::shard::{BodyHash, Input, Prepared, PreparedRow, Refusal, Reply, Shard, Uploaded};
+use crate::scan::Scan;
+use crate::scan::digest::Digest;
+use crate::scan::inflate::{Encoding, InflateError};
+use crate::scan::native::{self, DecodeError};
+use crate::scan::scap::ScapError;
+use crate::shard::{BodyHash, Input, Refusal, Reply, Shard, Uploaded};
 use crate::state::{Batch, Space, Store, StoreError};
+
+pub use arrive::Arriving;
+pub use read::prepare;
 
 /// Why a change was not made. Nothing of it was.
 #[derive(Debug, thiserror::Error)]
@@ -148,20 +152,23 @@ impl Ingest {
         self.metrics.upload_bytes.inc_by(body.len() as u64);
         let result = self.take(endpoint, encoding, body, now_ms).await;
         timer.observe_duration();
-        let outcome = match &result {
-            Ok((uploaded, false)) => {
-                if uploaded.changed {
-                    "changed"
-                } else {
-                    "unchanged"
-                }
-            }
-            Ok((_, true)) => "recognised",
-            Err(IngestError::Poisoned | IngestError::Inside(_) | IngestError::Full(_)) => "failed",
-            Err(_) => "refused",
+        result.map(|ended| self.counted(ended)).inspect_err(|e| self.count_refused(e))
+    }
+
+    /// Counts what an upload came to. True: it was recognised without being applied.
+    fn counted(&self, (uploaded, recognised): (Uploaded, bool)) -> Uploaded {
+        let outcome = match (recognised, uploaded.changed) {
+            (true, _) => "recognised",
+            (false, true) => "changed",
+            (false, false) => "unchanged",
         };
         self.metrics.uploads.with_label_values(&[outcome]).inc();
-        result.map(|(uploaded, _)| uploaded)
+        uploaded
+    }
+
+    fn count_refused(&self, error: &IngestError) {
+        let failed = matches!(error, IngestError::Poisoned | IngestError::Inside(_) | IngestError::Full(_));
+        self.metrics.uploads.with_label_values(&[if failed { "failed" } else { "refused" }]).inc();
     }
 
     async fn take(self: &Arc<Self>, endpoint: &str, encoding: Encoding, body: Bytes, now_ms: i64) -> Result<(Uploaded, bool), IngestError> {
@@ -176,8 +183,13 @@ impl Ingest {
         }
         // Rows or pack may change between decoding and applying; then it is decoded again. That is rare, and twice in a row rarer.
         for _ in 0..5 {
-            let (ingest, endpoint_id, bytes) = (self.clone(), endpoint.to_owned(), body.clone());
-            let (prepared, ours) = compute(move || ingest.prepare(&endpoint_id, encoding, &bytes, hash)).await??;
+            let (prepared, ours) = match self.prepare_here(endpoint, encoding, &body, hash) {
+                Some(prepared) => (prepared?, false),
+                None => {
+                    let (ingest, endpoint_id, bytes) = (self.clone(), endpoint.to_owned(), body.clone());
+                    compute(move || ingest.prepare(&endpoint_id, encoding, &bytes, hash)).await??
+                }
+            };
             match self.submit(Input::Upload { endpoint: endpoint.to_owned(), prepared: Box::new(prepared) }).await {
                 Ok(Reply::Uploaded(uploaded)) => return Ok((uploaded, false)),
                 Err(IngestError::Refused(Refusal::Stale)) => {}
@@ -190,34 +202,20 @@ impl Ingest {
         Err(IngestError::Busy(self.limits.uploads_in_flight))
     }
 
-    /// The part that computes: bytes to rows, new rows asked what the rules want to know; and whether it was us who named the base.
-    fn prepare(&self, endpoint: &str, encoding: Encoding, body: &[u8], hash: BodyHash) -> Result<(Prepared, bool), IngestError> {
-        thread_local! {
-            static TEXT: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
-        }
-        let timer = self.metrics.prepare_seconds.start_timer();
-        let prepared = TEXT.with_borrow_mut(|text| {
-            let document = if encoding == Encoding::Identity {
-                body
-            } else {
-                inflate(encoding, body, &self.limits, text)?;
-                text.as_slice()
-            };
-            let shard = self.read();
-            let ours = scap::is_xml(document);
-            let prepared = if ours {
-                prepare(&shard, endpoint, &native_of(&shard, endpoint, document)?, hash)?
-            } else {
-                prepare(&shard, endpoint, document, hash)?
-            };
-            // One huge upload does not keep its memory for ever.
-            if text.capacity() > 4 << 20 {
-                *text = Vec::new();
+    /// The endpoint's last scan is still this one: an upload without a body. `Ok(None)` where only applying a scan can tell what follows, for a task waits for one.
+    pub async fn check_in(self: &Arc<Self>, endpoint: &str, digest: Digest, now_ms: i64) -> Result<Uploaded, IngestError> {
+        let (id, durable) = (endpoint.to_owned(), self.durable.clone());
+        let known = self.look(move |shard| shard.check_in(&id, digest, durable.load(Ordering::Acquire), now_ms)).await?;
+        let result = match known {
+            Err(refusal) => Err(IngestError::Refused(refusal)),
+            Ok(Some(known)) => Ok((known, true)),
+            // No table follows: nothing has changed since. Applied, it waits for the batch that brought the scan, and answers tasks.
+            Ok(None) => {
+                let document = native::encode(&Scan::default(), Some(&digest.to_string()), |_| false);
+                self.take(endpoint, Encoding::Identity, document.into(), now_ms).await
             }
-            Ok::<_, IngestError>((prepared, ours))
-        })?;
-        timer.observe_duration();
-        Ok(prepared)
+        };
+        result.map(|ended| self.counted(ended)).inspect_err(|e| self.count_refused(e))
     }
 
     /// Hands a change to the writer and waits until it is durable.
@@ -237,34 +235,6 @@ impl crate::question::Look for Ingest {
     fn look<T>(&self, with: impl FnOnce(&Shard) -> T) -> T {
         with(&self.read())
     }
-}
-
-/// What a SCAP collector wrote as a native document: the tables that it brings replace those of the endpoint's last scan, the others stay.
-fn native_of(shard: &Shard, endpoint: &str, document: &[u8]) -> Result<Vec<u8>, IngestError> {
-    let mut scan = scap::read(document, shard.limits())?;
-    scan.endpoint = endpoint.to_owned();
-    let known = shard.fleet.find(endpoint).and_then(|at| shard.fleet.get(at));
-    let base = known.and_then(|e| e.held.as_ref()).map(|held| held.digest.to_string());
-    Ok(native::encode(&scan, base.as_deref(), |_| true))
-}
-
-/// Decodes an upload against what the fleet has shown; pure.
-pub fn prepare(shard: &Shard, endpoint: &str, document: &[u8], body: BodyHash) -> Result<Prepared, IngestError> {
-    let fleet = &shard.fleet;
-    let held = fleet.find(endpoint).and_then(|at: EndpointId| fleet.get(at)).and_then(|e| e.held.as_ref());
-    let image = held.map(|h| h.image).or(fleet.images.latest());
-    let mut follower = Follower::new(&fleet.rows, image.and_then(|id| Some((id, fleet.images.get(id)?))));
-    let decoded = native::decode(document, shard.limits(), &mut follower)?;
-    let whole = decoded.header.base.is_none();
-    let way = follower.finish(|table| whole || decoded.tables.iter().any(|t| t.table == table));
-    let ask = |new: NewRow| {
-        let notes = if tells_of_patches(new.row.table) { shard.catalog.ask(&new.row) } else { Box::default() };
-        let said = Said { hits: shard.pack.ask(&new.row).into(), notes };
-        PreparedRow { canonical: new.row.canonical(), said, new }
-    };
-    let new = decoded.new.into_iter().map(ask).collect();
-    let (epoch, pack, catalog) = (fleet.rows.epoch(), shard.pack.digest().to_owned(), shard.catalog_digest().to_owned());
-    Ok(Prepared { header: decoded.header, tables: decoded.tables, rows: decoded.rows, new, way, epoch, pack, catalog, body })
 }
 
 /// INVARIANT: what computes in parallel while the state is locked does so on threads of its own. Those of the common pool wait for the

@@ -54,6 +54,15 @@ pub enum InflateError {
 /// What any upload may grow to, whatever its ratio.
 const FREE: usize = 64 << 10;
 
+/// What a body says that it is when it is decompressed, before it is; none for encodings that do not say it.
+pub fn inflated_size(encoding: Encoding, body: &[u8]) -> Option<usize> {
+    match encoding {
+        Encoding::Identity => Some(body.len()),
+        Encoding::Zstd => zstd::zstd_safe::get_frame_content_size(body).ok()?.and_then(|size| usize::try_from(size).ok()),
+        Encoding::Gzip | Encoding::Bzip2 | Encoding::Xz => None,
+    }
+}
+
 /// Decompresses into `out`, which is emptied first and keeps its memory.
 pub fn inflate(encoding: Encoding, body: &[u8], limits: &Limits, out: &mut Vec<u8>) -> Result<(), InflateError> {
     out.clear();

@@ -234,6 +234,7 @@ impl Live {
     /// Whether a body is the last one, which brought the scan of this number, and its batch is on the disk.
     fn knows(&self, body: &BodyHash, sequence: u64, durable: u64) -> bool {
         self.sequence != 0
+            && body.length != 0
             && (self.body, self.length) == (body.hash, body.length)
             && self.sequence == low(sequence)
             && self.batch <= durable
@@ -398,6 +399,7 @@ impl Shard {
         self.settle_after_load(now_ms, out);
         self.expire_exemptions(now_ms, out);
         self.forget_episodes(now_ms, out);
+        self.fleet.images.forget_texts(self.limits.image_text_bytes);
         self.sweep(out);
     }
 

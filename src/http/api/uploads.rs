@@ -11,6 +11,7 @@ use super::super::problem::{Kind, Problem};
 use super::super::{Answer, Call, json, ok};
 use crate::access;
 use crate::clock;
+use crate::scan::digest::Digest;
 use crate::scan::inflate::Encoding;
 use crate::shard::{Input, Reply};
 
@@ -83,10 +84,36 @@ pub async fn scan(call: Call) -> Answer {
     let encoding = Encoding::by_name(name).filter(|_| encodings.next().is_none()).ok_or_else(|| Problem::unsupported_encoding(name))?;
     // Held until the answer: who is not admitted is told before the body is read.
     let _admitted = core.ingest.admit()?;
-    let limit = core.ingest.limits().body_bytes;
-    let body = call.body(limit).await?;
-    let uploaded = core.ingest.upload(call.param(0), encoding, body, clock::now_ms()).await?;
-    ok(&uploaded)
+    let ingest = &core.ingest;
+    let Some(mut pieces) = call.pieces(ingest.limits().body_bytes)? else { return Err(Problem::new(Kind::BadBody, "the body was read already")) };
+    let first = pieces.next().await?;
+    // Most bodies have come whole by now, or must be whole to be inflated. Others are read as they come.
+    let arriving = match &first {
+        Some(first) if encoding == Encoding::Identity && !pieces.is_end() => ingest.arrive(call.param(0), first),
+        _ => None,
+    };
+    let Some(mut arriving) = arriving else {
+        let body = pieces.whole(first).await?;
+        return ok(&ingest.upload(call.param(0), encoding, body, clock::now_ms()).await?);
+    };
+    let mut piece = first;
+    while let Some(bytes) = piece {
+        arriving = ingest.take_piece(arriving, bytes).await?;
+        piece = pieces.next().await?;
+    }
+    ok(&ingest.arrived(arriving, clock::now_ms()).await?)
+}
+
+/// `POST /v1/endpoints/{id}/checkin?scan=<digest>`: the last scan is still this one. No body.
+pub async fn check_in(call: Call) -> Answer {
+    let core = call.core()?;
+    let query = call.query(&["scan"])?;
+    let given = query.get("scan").unwrap_or_default();
+    let Some(digest) = Digest::parse(given) else {
+        return Err(Problem::new(Kind::BadFilter, "`?scan=` is the digest of the last scan, as the answer to it said"));
+    };
+    let checked = core.ingest.check_in(call.param(0), digest, clock::now_ms()).await?;
+    ok(&checked)
 }
 
 /// `GET /v1/collect`: what the rules need to have collected, for `muster scan` and the agent.

@@ -1,0 +1,140 @@
+//! The part of an upload that computes: `body -> inflated -> rows -> new rows asked what the rules want to know`, against the fleet as it is.
+
+use super::{Ingest, IngestError};
+use crate::fleet::image::{Follower, Way};
+use crate::fleet::rows::Said;
+use crate::fleet::{EndpointId, Held};
+use crate::scan::inflate::{Encoding, inflate, inflated_size};
+use crate::scan::native::{self, Decoded, NewRow};
+use crate::scan::scap;
+use crate::shard::{BodyHash, Prepared, PreparedRow, Shard};
+
+/// Bytes, sent and inflated, of an upload that is decoded by the thread that received it: what is recognised so soon that handing it to another thread would take longer, and find it in that
+/// one's cache no more.
+const HERE_BYTES: usize = 1 << 20;
+/// New rows that are asked there; more are the work of the pool.
+pub(super) const HERE_NEW: usize = 64;
+
+thread_local! {
+    static TEXT: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// An upload whose rows are known, or known to be new.
+pub(super) struct Read {
+    pub(super) decoded: Decoded,
+    pub(super) way: Way,
+    pub(super) epoch: u64,
+}
+
+impl Ingest {
+    /// Prepares an upload at once, if it is one of those that take no time: of an endpoint that sent one before, small enough, mostly known. Nothing here waits.
+    pub(super) fn prepare_here(&self, endpoint: &str, encoding: Encoding, body: &[u8], hash: BodyHash) -> Option<Result<Prepared, IngestError>> {
+        if inflated_size(encoding, body).is_none_or(|size| size.max(body.len()) > HERE_BYTES) {
+            return None;
+        }
+        let timer = self.metrics.prepare_seconds.start_timer();
+        let prepared = TEXT.with_borrow_mut(|text| {
+            let document = match self.text(encoding, body, text) {
+                Ok(document) => document,
+                Err(e) => return Some(Err(e)),
+            };
+            if scap::is_xml(document) {
+                return None;
+            }
+            let shard = self.try_read()?;
+            held(&shard, endpoint)?;
+            match read(&shard, endpoint, document) {
+                Ok(read) => (read.decoded.new.len() <= HERE_NEW).then(|| Ok(ask(&shard, read, hash))),
+                Err(e) => Some(Err(e)),
+            }
+        });
+        match prepared {
+            Some(_) => timer.observe_duration(),
+            None => drop(timer.stop_and_discard()),
+        }
+        prepared
+    }
+
+    /// Prepares any upload; and whether it was us who named its base.
+    pub(super) fn prepare(&self, endpoint: &str, encoding: Encoding, body: &[u8], hash: BodyHash) -> Result<(Prepared, bool), IngestError> {
+        let timer = self.metrics.prepare_seconds.start_timer();
+        let prepared = TEXT.with_borrow_mut(|text| {
+            let document = self.text(encoding, body, text)?;
+            let shard = self.read();
+            let ours = scap::is_xml(document);
+            let prepared = if ours {
+                prepare(&shard, endpoint, &native_of(&shard, endpoint, document)?, hash)?
+            } else {
+                prepare(&shard, endpoint, document, hash)?
+            };
+            // One huge upload does not keep its memory for ever.
+            if text.capacity() > 4 << 20 {
+                *text = Vec::new();
+            }
+            Ok::<_, IngestError>((prepared, ours))
+        })?;
+        timer.observe_duration();
+        Ok(prepared)
+    }
+
+    fn text<'t>(&self, encoding: Encoding, body: &'t [u8], text: &'t mut Vec<u8>) -> Result<&'t [u8], IngestError> {
+        if encoding == Encoding::Identity {
+            return Ok(body);
+        }
+        inflate(encoding, body, &self.limits, text)?;
+        Ok(text)
+    }
+}
+
+/// The last scan of an endpoint.
+pub(super) fn held<'s>(shard: &'s Shard, endpoint: &str) -> Option<&'s Held> {
+    shard.fleet.find(endpoint).and_then(|at: EndpointId| shard.fleet.get(at)).and_then(|e| e.held.as_ref())
+}
+
+/// What a SCAP collector wrote as a native document: the tables that it brings replace those of the endpoint's last scan, the others stay.
+fn native_of(shard: &Shard, endpoint: &str, document: &[u8]) -> Result<Vec<u8>, IngestError> {
+    let mut scan = scap::read(document, shard.limits())?;
+    scan.endpoint = endpoint.to_owned();
+    let base = held(shard, endpoint).map(|held| held.digest.to_string());
+    Ok(native::encode(&scan, base.as_deref(), |_| true))
+}
+
+/// Decodes an upload against what the fleet has shown; pure.
+pub fn prepare(shard: &Shard, endpoint: &str, document: &[u8], body: BodyHash) -> Result<Prepared, IngestError> {
+    Ok(ask(shard, read(shard, endpoint, document)?, body))
+}
+
+fn read(shard: &Shard, endpoint: &str, document: &[u8]) -> Result<Read, IngestError> {
+    let mut follower = follower(shard, endpoint);
+    let decoded = native::decode(document, shard.limits(), &mut follower)?;
+    Ok(finish(shard, decoded, follower))
+}
+
+/// Follows an upload along the image of its endpoint, or of the endpoint that came last.
+pub(super) fn follower<'s>(shard: &'s Shard, endpoint: &str) -> Follower<'s> {
+    let fleet = &shard.fleet;
+    let image = held(shard, endpoint).map(|h| h.image).or(fleet.images.latest());
+    let image = image.and_then(|id| Some((id, fleet.images.get(id)?)));
+    if let Some((_, image)) = image {
+        fleet.images.expect(image, &fleet.rows, shard.limits().image_text_bytes);
+    }
+    Follower::new(&fleet.rows, image)
+}
+
+pub(super) fn finish(shard: &Shard, decoded: Decoded, follower: Follower<'_>) -> Read {
+    let whole = decoded.header.base.is_none();
+    let way = follower.finish(|table| whole || decoded.tables.iter().any(|t| t.table == table));
+    Read { decoded, way, epoch: shard.fleet.rows.epoch() }
+}
+
+/// Asks the new rows.
+pub(super) fn ask(shard: &Shard, read: Read, body: BodyHash) -> Prepared {
+    let Read { decoded, way, epoch } = read;
+    let ask = |new: NewRow| {
+        let said = Said::of(&shard.pack, &shard.catalog, &new.row);
+        PreparedRow { canonical: new.row.canonical(), said, new }
+    };
+    let new = decoded.new.into_iter().map(ask).collect();
+    let (pack, catalog) = (shard.pack.digest().to_owned(), shard.catalog_digest().to_owned());
+    Prepared { header: decoded.header, tables: decoded.tables, rows: decoded.rows, new, way, epoch, pack, catalog, body }
+}
