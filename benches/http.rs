@@ -92,8 +92,14 @@ fn loads(corpus: &Corpus) -> Vec<Load> {
         Bytes::from(native::encode(to, Some(&base), |t| t == sysctl))
     };
     let deltas = vec![change(&scans[0], &other), change(&other, &scans[0])];
-    let load = |name, goal, anchor, encoding, first: &Bytes, bodies| {
-        Load { name, goal, anchor, encoding, path: "scan".to_owned(), first: first.clone(), bodies }
+    let load = |name, goal, anchor, encoding, first: &Bytes, bodies| Load {
+        name,
+        goal,
+        anchor,
+        encoding,
+        path: "scan".to_owned(),
+        first: first.clone(),
+        bodies,
     };
     let check_in = Load {
         path: format!("checkin?scan={}", Digest::of_scan(&scans[7])),
@@ -138,7 +144,11 @@ async fn measure(load: Load, mut clients: Vec<Client>) -> Vec<Client> {
             if round > 0 {
                 let rate = f64::from(sent) / begun.elapsed().as_secs_f64();
                 let cost = (processor_seconds() - spent) / f64::from(sent) * 1e6;
-                if discard { anchor.push(rate) } else { this.push(rate) }
+                if discard {
+                    anchor.push(rate)
+                } else {
+                    this.push(rate)
+                }
                 if discard { anchor_cost.push(cost) } else { this_cost.push(cost) }
             }
         }

@@ -44,6 +44,8 @@ pub mod state;
 
 pub mod shard;
 
+pub mod dictionary;
+
 pub mod ingest;
 
 pub mod question;

@@ -118,6 +118,18 @@ struct Acked {
     tables: BTreeMap<TableId, Digest>,
 }
 
+/// The dictionary that large uploads are compressed with.
+#[derive(Default)]
+struct Learnt {
+    dictionary: Option<Vec<u8>>,
+    /// Large uploads until the server is asked for one again: fleets move on.
+    good_for: u32,
+}
+
+/// Bytes of an upload that is worth a dictionary, and how many of them are sent before another one is asked for.
+const LARGE: usize = 32 << 10;
+const GOOD_FOR: u32 = 24;
+
 pub struct Agent<R> {
     server: Server,
     setup: Setup,
@@ -126,13 +138,14 @@ pub struct Agent<R> {
     /// The last good answer.
     asks: Option<Collect>,
     acked: Option<Acked>,
+    dictionary: Learnt,
     /// Rounds that failed since the last one that did not.
     failures: u32,
 }
 
 impl<R: Runner> Agent<R> {
     pub fn new(server: Server, setup: Setup, runner: R, stop: Stop) -> Agent<R> {
-        Agent { server, setup, runner, stop, asks: None, acked: None, failures: 0 }
+        Agent { server, setup, runner, stop, asks: None, acked: None, dictionary: Learnt::default(), failures: 0 }
     }
 
     /// One round.
@@ -272,8 +285,35 @@ impl<R: Runner> Agent<R> {
     }
 
     async fn send(&mut self, body: &[u8]) -> Result<Uploaded, RoundError> {
+        if body.len() >= LARGE {
+            self.learn().await?;
+            if let Some(dictionary) = &self.dictionary.dictionary {
+                let sending = self.server.upload_with(&self.setup.endpoint, body, dictionary);
+                match self.stop.or(sending).await? {
+                    // The server has it no more.
+                    Err(e) if e.status() == Some(StatusCode::UNSUPPORTED_MEDIA_TYPE) => self.dictionary.dictionary = None,
+                    result => return Ok(result?),
+                }
+            }
+        }
         let sending = self.server.upload(&self.setup.endpoint, body, Encoding::Zstd);
         Ok(self.stop.or(sending).await??)
+    }
+
+    /// Asks for a dictionary from time to time. Nothing depends on having one.
+    async fn learn(&mut self) -> Result<(), RoundError> {
+        if let Some(left) = self.dictionary.good_for.checked_sub(1) {
+            self.dictionary.good_for = left;
+            return Ok(());
+        }
+        match self.stop.or(self.server.fetch_dictionary(&self.setup.limits)).await? {
+            Ok(dictionary) => self.dictionary = Learnt { dictionary, good_for: GOOD_FOR },
+            Err(error) => {
+                tracing::debug!(%error, "uploads go without a dictionary");
+                self.dictionary.good_for = GOOD_FOR;
+            }
+        }
+        Ok(())
     }
 
     /// Deals with the tasks that wait, one after the other.

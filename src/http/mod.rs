@@ -75,6 +75,7 @@ routes! {
     POST   "/v1/enroll"                                  Anyone             uploads::enroll;
     PUT    "/v1/endpoints/{id}/scan"                     Own                uploads::scan;
     POST   "/v1/endpoints/{id}/checkin"                  Own                uploads::check_in;
+    GET    "/v1/dictionary"                              AnyEndpoint        uploads::dictionary;
     GET    "/v1/collect"                                 AnyEndpointOrAdmin uploads::collect;
     // The fleet.
     GET    "/v1/endpoints"                               Admin              endpoints::list;

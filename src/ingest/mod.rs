@@ -14,6 +14,7 @@ use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 
 use crate::compute::{Panicked, compute};
+use crate::dictionary::Dictionaries;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::scan::Scan;
@@ -70,6 +71,8 @@ pub struct Ingest {
     poisoned: Arc<AtomicBool>,
     /// Number of the newest batch on the disk.
     durable: Arc<AtomicU64>,
+    /// What uploads may be compressed with.
+    pub dictionaries: Dictionaries,
 }
 
 /// What the writer thread works with.
@@ -101,6 +104,7 @@ pub fn pipeline(shard: Shard, store: Box<dyn Store>, metrics: Arc<Metrics>, wake
         metrics: metrics.clone(),
         poisoned: poisoned.clone(),
         durable: durable.clone(),
+        dictionaries: Dictionaries::default(),
     };
     (ingest, Writer { shard, store, jobs, limits, metrics, poisoned, durable, wake })
 }

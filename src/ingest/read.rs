@@ -1,10 +1,11 @@
 //! The part of an upload that computes: `body -> inflated -> rows -> new rows asked what the rules want to know`, against the fleet as it is.
 
 use super::{Ingest, IngestError};
+use crate::clock;
 use crate::fleet::image::{Follower, Way};
 use crate::fleet::rows::Said;
 use crate::fleet::{EndpointId, Held};
-use crate::scan::inflate::{Encoding, inflate, inflated_size};
+use crate::scan::inflate::{Encoding, InflateError, inflate, inflated_size, split};
 use crate::scan::native::{self, Decoded, NewRow};
 use crate::scan::scap;
 use crate::shard::{BodyHash, Prepared, PreparedRow, Shard};
@@ -28,7 +29,13 @@ pub(super) struct Read {
 
 impl Ingest {
     /// Prepares an upload at once, if it is one of those that take no time: of an endpoint that sent one before, small enough, mostly known. Nothing here waits.
-    pub(super) fn prepare_here(&self, endpoint: &str, encoding: Encoding, body: &[u8], hash: BodyHash) -> Option<Result<Prepared, IngestError>> {
+    pub(super) fn prepare_here(
+        &self,
+        endpoint: &str,
+        encoding: Encoding,
+        body: &[u8],
+        hash: BodyHash,
+    ) -> Option<Result<Prepared, IngestError>> {
         if inflated_size(encoding, body).is_none_or(|size| size.max(body.len()) > HERE_BYTES) {
             return None;
         }
@@ -81,7 +88,13 @@ impl Ingest {
         if encoding == Encoding::Identity {
             return Ok(body);
         }
-        inflate(encoding, body, &self.limits, text)?;
+        if encoding == Encoding::Dcz {
+            let found = split(body).and_then(|(id, frame)| Some((self.dictionaries.find(&id, clock::now_ms())?, frame)));
+            let (dictionary, frame) = found.ok_or(InflateError::UnknownDictionary)?;
+            dictionary.inflate(frame, &self.limits, text)?;
+        } else {
+            inflate(encoding, body, &self.limits, text)?;
+        }
         Ok(text)
     }
 }

@@ -5,7 +5,7 @@
 //! of its own.
 
 use super::Row;
-use super::native::{Decoded, DecodedTable, DecodeError, FORMAT, Known, NEW, NewRow};
+use super::native::{DecodeError, Decoded, DecodedTable, FORMAT, Known, NEW, NewRow};
 use super::table::TableId;
 use crate::limits::Limits;
 

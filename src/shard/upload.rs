@@ -229,7 +229,10 @@ impl Shard {
 
     /// Whether the upload may change anything. Nothing is changed before this says so.
     fn accept(&self, id: &str, prepared: &Prepared, before: Option<&Held>) -> Result<(), Refusal> {
-        if !self.fleet.rows.are_still(prepared.epoch, &prepared.rows) || prepared.pack != self.pack.digest() || prepared.catalog != self.catalog_digest() {
+        if !self.fleet.rows.are_still(prepared.epoch, &prepared.rows)
+            || prepared.pack != self.pack.digest()
+            || prepared.catalog != self.catalog_digest()
+        {
             return Err(Refusal::Stale);
         }
         let said = &prepared.header.endpoint;

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use hyper::header::{ALLOW, CONTENT_LENGTH, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -90,6 +90,51 @@ async fn a_check_in_needs_no_body_and_names_the_last_scan() {
     let other = server.upload("web-1", &key, scan("0", &["openssl"])).await;
     let got = check_in(&server, &key, digest).await;
     assert_eq!((got.status, &got.body["have"]), (409, &other["scan"]));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dictionary_has_what_many_share_and_what_is_compressed_with_it_is_a_scan() {
+    let (home, server, key) = enrolled("").await;
+    let fetch = async |server: &Server, key: &str| {
+        let url = format!("{}/v1/dictionary", server.url);
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {key}").parse().unwrap())]);
+        let client = muster::client::Client::new(&muster::client::Options::default()).unwrap();
+        client.send(hyper::Method::GET, &url, headers, bytes::Bytes::new(), std::time::Duration::from_secs(10), 1 << 20).await.unwrap()
+    };
+    assert_eq!(fetch(&server, &key).await.status, 404);
+    let packages: Vec<String> = (0..500).map(|n| format!("package-{}", n * 7919)).collect();
+    let names: Vec<&str> = packages.iter().map(String::as_str).collect();
+    let own = |more: &str| scan("1", &[&names[..], &[more]].concat());
+    server.upload("web-1", &key, own("secret-1")).await;
+    assert_eq!(fetch(&server, &key).await.status, 404, "nobody shares anything");
+    for other in ["web-2", "web-3", "web-4"] {
+        let key = server.enroll(other).await;
+        server.upload(other, &key, own(&format!("secret-{other}"))).await;
+    }
+    let got = fetch(&server, &key).await;
+    assert_eq!((got.status.as_u16(), got.headers[CONTENT_ENCODING].to_str().unwrap()), (200, "zstd"));
+    let mut dictionary = Vec::new();
+    muster::scan::inflate::inflate(muster::scan::inflate::Encoding::Zstd, &got.body, &Default::default(), &mut dictionary).unwrap();
+    let text = String::from_utf8(dictionary.clone()).unwrap();
+    assert!(text.contains("package-7919\"") && text.contains("debian") && !text.contains("secret"), "{text}");
+    let with = |text: &str| muster::dictionary::compress(text.as_bytes(), &dictionary).unwrap();
+    let changed = scan("0", &[&names[..], &["another"]].concat());
+    assert!(with(&changed).len() * 3 < zstd(changed.as_bytes()).len());
+    let got = server.put("web-1", &key, "dcz", with(&changed)).await;
+    assert_eq!((got.status, got.body["changed"].as_bool(), got.body["verdicts"]["pass"].as_u64()), (200, Some(true), Some(1)), "{got:?}");
+    let again = server.upload("web-1", &key, changed.clone()).await;
+    assert_eq!((&again["scan"], again["changed"].as_bool()), (&got.body["scan"], Some(false)));
+    let mut damaged = with(&own("x"));
+    damaged.truncate(60);
+    assert_eq!(server.put("web-1", &key, "dcz", damaged).await.problem(), "bad-encoding");
+    let stranger = muster::dictionary::compress(changed.as_bytes(), b"what nobody knows").unwrap();
+    let got = server.put("web-1", &key, "dcz", stranger).await;
+    assert_eq!((got.status, got.problem()), (415, "unknown-dictionary"));
+    assert_eq!(server.put("web-1", &key, "dcz", zstd(changed.as_bytes())).await.problem(), "unknown-dictionary");
+    server.stop().await;
+    let server = home.start().await;
+    assert_eq!(server.put("web-1", &key, "dcz", with(&own("y"))).await.status, 200, "it is known after a restart");
     server.stop().await;
 }
 

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 
 use hyper::StatusCode;
-use hyper::header::CONTENT_ENCODING;
+use hyper::header::{CONTENT_ENCODING, HeaderValue};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::super::problem::{Kind, Problem};
-use super::super::{Answer, Call, json, ok};
-use crate::access;
+use super::super::{Answer, Call, bytes, json, ok};
+use crate::access::{self, Who};
 use crate::clock;
+use crate::compute::compute;
+use crate::dictionary::Source;
 use crate::scan::digest::Digest;
 use crate::scan::inflate::Encoding;
 use crate::shard::{Input, Reply};
@@ -85,7 +87,9 @@ pub async fn scan(call: Call) -> Answer {
     // Held until the answer: who is not admitted is told before the body is read.
     let _admitted = core.ingest.admit()?;
     let ingest = &core.ingest;
-    let Some(mut pieces) = call.pieces(ingest.limits().body_bytes)? else { return Err(Problem::new(Kind::BadBody, "the body was read already")) };
+    let Some(mut pieces) = call.pieces(ingest.limits().body_bytes)? else {
+        return Err(Problem::new(Kind::BadBody, "the body was read already"));
+    };
     let first = pieces.next().await?;
     // Most bodies have come whole by now, or must be whole to be inflated. Others are read as they come.
     let arriving = match &first {
@@ -114,6 +118,23 @@ pub async fn check_in(call: Call) -> Answer {
     };
     let checked = core.ingest.check_in(call.param(0), digest, clock::now_ms()).await?;
     ok(&checked)
+}
+
+/// `GET /v1/dictionary`: what the endpoint's uploads may be compressed with.
+pub async fn dictionary(call: Call) -> Answer {
+    call.query(&[])?;
+    let Who::Endpoint(id) = call.who.clone() else { return Err(Problem::new(Kind::Forbidden, "this is for endpoints")) };
+    let (ingest, now_ms) = (call.core()?.ingest.clone(), clock::now_ms());
+    let offered = compute(move || {
+        let source = Source::of(&ingest.read(), &id)?;
+        ingest.dictionaries.offer(source, ingest.limits(), now_ms)
+    });
+    let none = || Problem::new(Kind::NoDictionary, "too few endpoints are like this one, or it has sent no scan yet");
+    let offered = offered.await?.ok_or_else(none)?;
+    let mut response = bytes(offered.zipped.clone(), "application/octet-stream");
+    response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("zstd"));
+    response.headers_mut().insert("use-as-dictionary", HeaderValue::from_static("match=\"/v1/endpoints/*/scan\""));
+    Ok(response)
 }
 
 /// `GET /v1/collect`: what the rules need to have collected, for `muster scan` and the agent.
