@@ -17,7 +17,9 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use muster::config::Config;
+use muster::limits::Limits;
 use muster::scan::digest::Digest;
+use muster::scan::inflate::{Encoding, inflate};
 use muster::scan::native;
 use muster::scan::table::TableId;
 use muster::scan::{Scan, TableData};
@@ -44,6 +46,8 @@ struct Load {
     /// Sent once before.
     first: Bytes,
     bodies: Vec<Bytes>,
+    /// What the other server gets instead, if it is not the same.
+    anchor_bodies: Option<Vec<Bytes>>,
 }
 
 pub(crate) fn run(corpus: &Corpus) {
@@ -72,7 +76,12 @@ pub(crate) fn run(corpus: &Corpus) {
         for load in loads(corpus).into_iter().filter(|l| wanted.is_empty() || wanted.iter().any(|w| l.name.contains(w.as_str()))) {
             clients = measure(load, clients).await;
         }
-        drop(clients);
+        if wanted.is_empty() || wanted.iter().any(|w| w == "dictionary") {
+            let load = with_dictionary(corpus, &mut clients).await;
+            measure(load, clients).await;
+        } else {
+            drop(clients);
+        }
         drop(stop);
         serving.await.unwrap().unwrap();
     });
@@ -100,6 +109,7 @@ fn loads(corpus: &Corpus) -> Vec<Load> {
         path: "scan".to_owned(),
         first: first.clone(),
         bodies,
+        anchor_bodies: None,
     };
     let check_in = Load {
         path: format!("checkin?scan={}", Digest::of_scan(&scans[7])),
@@ -112,6 +122,25 @@ fn loads(corpus: &Corpus) -> Vec<Load> {
         load("the same zstd bytes again / read", ">= 0.5x", "/read", Some("zstd"), &raw[7], vec![zipped[0].clone()]),
         load("one changed table of a known scan / read", ">= 0.5x", "/read", None, &raw[0], deltas),
     ]
+}
+
+/// The changed scans again, compressed with what the daemon offers once it knows the endpoints.
+async fn with_dictionary(corpus: &Corpus, clients: &mut [Client]) -> Load {
+    let Some(mut load) = loads(corpus).into_iter().find(|l| l.encoding == Some("zstd") && l.bodies.len() > 1) else { panic!("a load") };
+    for client in clients.iter_mut() {
+        assert_eq!(client.send("scan", None, &load.first).await, StatusCode::OK);
+    }
+    let request =
+        Request::get("/v1/dictionary").header(HOST, "bench").header(AUTHORIZATION, &clients[0].key).body(Full::default()).unwrap();
+    let (status, zipped) = exchange(&mut clients[0].muster, request).await;
+    assert_eq!(status, StatusCode::OK);
+    let mut dictionary = Vec::new();
+    inflate(Encoding::Zstd, &zipped, &Limits::default(), &mut dictionary).unwrap();
+    let raw = (0..8).map(|n| native::encode(&without_id(corpus.drifted(n)), None, |_| true));
+    let bodies: Vec<Bytes> = raw.map(|raw| muster::dictionary::compress(&raw, &dictionary).unwrap().into()).collect();
+    println!("  with a dictionary of {} bytes a body has {} instead of {}", dictionary.len(), bodies[1].len(), load.bodies[1].len());
+    load.anchor_bodies = Some(std::mem::replace(&mut load.bodies, bodies));
+    Load { name: "changed scans, zstd with a dictionary / zstd read and inflated", goal: "", encoding: Some("dcz"), ..load }
 }
 
 fn without_id(mut scan: Scan) -> Scan {
@@ -191,8 +220,10 @@ impl Client {
     async fn run(mut self, load: Arc<Load>, discard: bool, until: Instant) -> (Client, u32) {
         let mut sent = 0;
         while Instant::now() < until {
-            let body = &load.bodies[self.turn % load.bodies.len()];
+            let bodies = load.anchor_bodies.as_ref().filter(|_| discard).unwrap_or(&load.bodies);
+            let body = &bodies[self.turn % bodies.len()];
             let status = if discard {
+                self.turn += 1;
                 let request = self.request(Method::PUT, load.anchor, load.encoding, body);
                 exchange(&mut self.other, request).await.0
             } else {
