@@ -1,7 +1,7 @@
 //! The whole daemon over loopback, durable and judged, against a server that reads the same bodies and throws them away.
 //!
 //! Both serve in this process and are loaded by the same clients over kept connections, one endpoint each, in turn. Requests a second, so
-//! that more is better.
+//! that more is better; and the processor time of the process for a request, clients included, which neighbours disturb less.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,7 +17,9 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use muster::config::Config;
+use muster::limits::Limits;
 use muster::scan::digest::Digest;
+use muster::scan::inflate::{Encoding, inflate};
 use muster::scan::native;
 use muster::scan::table::TableId;
 use muster::scan::{Scan, TableData};
@@ -40,9 +42,13 @@ struct Load {
     /// What the other server does: read, or read and inflate.
     anchor: &'static str,
     encoding: Option<&'static str>,
+    /// What follows the address of the endpoint; a scan is put, other things are posted.
+    path: String,
     /// Sent once before.
     first: Bytes,
     bodies: Vec<Bytes>,
+    /// What the other server gets instead, if it is not the same.
+    anchor_bodies: Option<Vec<Bytes>>,
 }
 
 pub(crate) fn run(corpus: &Corpus, report: &mut Report) {
@@ -79,7 +85,12 @@ pub(crate) fn run(corpus: &Corpus, report: &mut Report) {
         for load in some {
             clients = measure(load, clients, report).await;
         }
-        drop(clients);
+        if wanted.is_empty() || wanted.iter().any(|w| w == "dictionary") {
+            let load = with_dictionary(corpus, &mut clients).await;
+            measure(load, clients).await;
+        } else {
+            drop(clients);
+        }
         drop(stop);
         serving.await.unwrap().unwrap();
     });
@@ -99,18 +110,46 @@ fn loads(corpus: &Corpus) -> Vec<Load> {
         Bytes::from(native::encode(to, Some(&base), |t| t == sysctl))
     };
     let deltas = vec![change(&scans[0], &other), change(&other, &scans[0])];
-    // What an endpoint says that has nothing new: the digest of its scan. Two spellings, or it would be the same bytes again.
-    let base = Digest::of_scan(&scans[0]).to_string();
-    let check_in: Vec<Bytes> =
-        ["", " "].map(|space| format!("{{\"format\":\"muster.scan/1\",{space}\"base\":\"{base}\",\"tables\":{{}}}}").into()).to_vec();
-    let load = |key, name, anchor, encoding, first: &Bytes, bodies| Load { key, name, anchor, encoding, first: first.clone(), bodies };
+    let load = |key, name, anchor, encoding, first: &Bytes, bodies| Load {
+        key,
+        name,
+        anchor,
+        encoding,
+        path: "scan".to_owned(),
+        first: first.clone(),
+        bodies,
+        anchor_bodies: None,
+    };
+    let check_in = Load {
+        path: format!("checkin?scan={}", Digest::of_scan(&scans[7])),
+        ..load("http-check-in", "digest check-in without a body / read", "/read", None, &raw[7], vec![Bytes::new()])
+    };
     vec![
+        check_in,
         load("http-zstd", "changed scans, zstd / read and inflate", "/inflate", Some("zstd"), &raw[7], zipped.clone()),
         load("http-raw", "changed scans, raw JSON / read", "/read", None, &raw[7], raw.clone()),
         load("http-same", "the same zstd bytes again / read", "/read", Some("zstd"), &raw[7], vec![zipped[0].clone()]),
         load("http-delta", "one changed table of a known scan / read", "/read", None, &raw[0], deltas),
-        load("http-check-in", "a digest without tables / read", "/read", None, &raw[0], check_in),
     ]
+}
+
+/// The changed scans again, compressed with what the daemon offers once it knows the endpoints.
+async fn with_dictionary(corpus: &Corpus, clients: &mut [Client]) -> Load {
+    let Some(mut load) = loads(corpus).into_iter().find(|l| l.encoding == Some("zstd") && l.bodies.len() > 1) else { panic!("a load") };
+    for client in clients.iter_mut() {
+        assert_eq!(client.send("scan", None, &load.first).await, StatusCode::OK);
+    }
+    let request =
+        Request::get("/v1/dictionary").header(HOST, "bench").header(AUTHORIZATION, &clients[0].key).body(Full::default()).unwrap();
+    let (status, zipped) = exchange(&mut clients[0].muster, request).await;
+    assert_eq!(status, StatusCode::OK);
+    let mut dictionary = Vec::new();
+    inflate(Encoding::Zstd, &zipped, &Limits::default(), &mut dictionary).unwrap();
+    let raw = (0..8).map(|n| native::encode(&without_id(corpus.drifted(n)), None, |_| true));
+    let bodies: Vec<Bytes> = raw.map(|raw| muster::dictionary::compress(&raw, &dictionary).unwrap().into()).collect();
+    println!("  with a dictionary of {} bytes a body has {} instead of {}", dictionary.len(), bodies[1].len(), load.bodies[1].len());
+    load.anchor_bodies = Some(std::mem::replace(&mut load.bodies, bodies));
+    Load { name: "changed scans, zstd with a dictionary / zstd read and inflated", goal: "", encoding: Some("dcz"), ..load }
 }
 
 fn without_id(mut scan: Scan) -> Scan {
@@ -123,12 +162,13 @@ async fn measure(load: Load, mut clients: Vec<Client>, report: &mut Report) -> V
     let load = Arc::new(load);
     for client in &mut clients {
         client.turn = 0;
-        assert_eq!(client.send(None, &load.first).await, StatusCode::OK);
+        assert_eq!(client.send("scan", None, &load.first).await, StatusCode::OK);
     }
     let (mut this, mut anchor) = (Vec::new(), Vec::new());
+    let (mut this_cost, mut anchor_cost) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
         for discard in [false, true] {
-            let begun = Instant::now();
+            let (begun, spent) = (Instant::now(), processor_seconds());
             let running: Vec<_> =
                 clients.into_iter().map(|client| tokio::spawn(client.run(load.clone(), discard, begun + ROUND))).collect();
             clients = Vec::new();
@@ -141,13 +181,29 @@ async fn measure(load: Load, mut clients: Vec<Client>, report: &mut Report) -> V
             // The first round warms up.
             if round > 0 {
                 let rate = f64::from(sent) / begun.elapsed().as_secs_f64();
-                if discard { anchor.push(rate) } else { this.push(rate) }
+                let cost = (processor_seconds() - spent) / f64::from(sent) * 1e6;
+                if discard {
+                    anchor.push(rate)
+                } else {
+                    this.push(rate)
+                }
+                if discard { anchor_cost.push(cost) } else { this_cost.push(cost) }
             }
         }
     }
     let (this, anchor) = (median_of(this), median_of(anchor));
     report.line(load.key, load.name, Unit::PerSecond, this, anchor);
+    let (this, anchor) = (median_of(this_cost), median_of(anchor_cost));
+    println!("  processor time: {this:.0} us, the anchor's {anchor:.0} us: {:.2} of ours", anchor / this);
     clients
+}
+
+/// What this process has had of the processors, in steps of 10 ms.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    // User and system time; the name of the program, which may hold blanks, ends with the last bracket.
+    let ticks = stat.rsplit(')').next().unwrap().split_whitespace().skip(11).take(2).map(|t| t.parse::<f64>().unwrap()).sum::<f64>();
+    ticks / 100.0
 }
 
 struct Client {
@@ -167,19 +223,21 @@ impl Client {
         assert_eq!(status, StatusCode::CREATED);
         let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
         let key = format!("Bearer {}", answer["key"].as_str().unwrap());
-        Client { path: format!("/v1/endpoints/e{number}/scan"), key, muster, other, turn: 0 }
+        Client { path: format!("/v1/endpoints/e{number}"), key, muster, other, turn: 0 }
     }
 
     async fn run(mut self, load: Arc<Load>, discard: bool, until: Instant) -> (Client, u32) {
         let mut sent = 0;
         while Instant::now() < until {
-            let body = &load.bodies[self.turn % load.bodies.len()];
+            let bodies = load.anchor_bodies.as_ref().filter(|_| discard).unwrap_or(&load.bodies);
+            let body = &bodies[self.turn % bodies.len()];
             let status = if discard {
-                let request = self.request(load.anchor, load.encoding, body);
+                self.turn += 1;
+                let request = self.request(Method::PUT, load.anchor, load.encoding, body);
                 exchange(&mut self.other, request).await.0
             } else {
                 self.turn += 1;
-                self.send(load.encoding, body).await
+                self.send(&load.path, load.encoding, body).await
             };
             assert_eq!(status, StatusCode::OK);
             sent += 1;
@@ -187,13 +245,14 @@ impl Client {
         (self, sent)
     }
 
-    async fn send(&mut self, encoding: Option<&str>, body: &Bytes) -> StatusCode {
-        let request = self.request(&self.path, encoding, body);
+    async fn send(&mut self, path: &str, encoding: Option<&str>, body: &Bytes) -> StatusCode {
+        let method = if path == "scan" { Method::PUT } else { Method::POST };
+        let request = self.request(method, &format!("{}/{path}", self.path), encoding, body);
         exchange(&mut self.muster, request).await.0
     }
 
-    fn request(&self, path: &str, encoding: Option<&str>, body: &Bytes) -> Request<Full<Bytes>> {
-        let mut request = Request::builder().method(Method::PUT).uri(path).header(HOST, "bench").header(AUTHORIZATION, &self.key);
+    fn request(&self, method: Method, path: &str, encoding: Option<&str>, body: &Bytes) -> Request<Full<Bytes>> {
+        let mut request = Request::builder().method(method).uri(path).header(HOST, "bench").header(AUTHORIZATION, &self.key);
         if let Some(encoding) = encoding {
             request = request.header(CONTENT_ENCODING, encoding);
         }

@@ -23,8 +23,10 @@ use serde_json::json;
 
 use crate::client::{Client, ClientError, Response, check_url};
 use crate::deploy::{Action, TaskState};
+use crate::dictionary;
+use crate::limits::Limits;
 use crate::rule::Collect;
-use crate::scan::inflate::Encoding;
+use crate::scan::inflate::{Encoding, inflate};
 use crate::scan::table::TableId;
 
 pub use key::{KeyError, KeySlot, read_secret};
@@ -172,10 +174,41 @@ impl Server {
     pub async fn upload(&self, endpoint: &str, scan: &[u8], encoding: Encoding) -> Result<Uploaded, AgentError> {
         let body = Bytes::from(compress(scan, encoding).map_err(|e| ClientError::Setup { why: format!("compression: {e}") })?);
         let path = format!("/v1/endpoints/{}/scan", segment(endpoint));
+        self.patiently(Method::PUT, &path, Some(encoding), body).await
+    }
+
+    /// Says that the last scan is still the one of this digest.
+    pub async fn check_in(&self, endpoint: &str, digest: &str) -> Result<Uploaded, AgentError> {
+        let path = format!("/v1/endpoints/{}/checkin?scan={}", segment(endpoint), segment(digest));
+        self.patiently(Method::POST, &path, None, Bytes::new()).await
+    }
+
+    /// Puts a scan, or the changed tables of one, compressed with a dictionary.
+    pub async fn upload_with(&self, endpoint: &str, scan: &[u8], dictionary: &[u8]) -> Result<Uploaded, AgentError> {
+        let body = dictionary::compress(scan, dictionary).map_err(|e| ClientError::Setup { why: format!("compression: {e}") })?;
+        let path = format!("/v1/endpoints/{}/scan", segment(endpoint));
+        self.patiently(Method::PUT, &path, Some(Encoding::Dcz), body.into()).await
+    }
+
+    /// The dictionary that the server has for endpoints like this one, if it has one.
+    pub async fn fetch_dictionary(&self, limits: &Limits) -> Result<Option<Vec<u8>>, AgentError> {
+        let response = self.exchange(Method::GET, "/v1/dictionary", None, Bytes::new()).await?;
+        if response.status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        if !response.status.is_success() {
+            return Err(self.refusal(&response));
+        }
+        let mut dictionary = Vec::new();
+        inflate(Encoding::Zstd, &response.body, limits, &mut dictionary).map_err(|e| self.strange(&response, &e.to_string()))?;
+        Ok(Some(dictionary))
+    }
+
+    async fn patiently(&self, method: Method, path: &str, encoding: Option<Encoding>, body: Bytes) -> Result<Uploaded, AgentError> {
         let mut wait = self.patience.first;
         let mut attempt = 1;
         loop {
-            let response = self.exchange(Method::PUT, &path, Some(encoding), body.clone()).await?;
+            let response = self.exchange(method.clone(), path, encoding, body.clone()).await?;
             let busy = matches!(response.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
             let asked = retry_after(&response);
             if !busy || attempt >= self.patience.attempts || asked.is_some_and(|a| a > self.patience.longest) {
@@ -221,6 +254,7 @@ impl Server {
         match encoding {
             Some(Encoding::Gzip) => drop(headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"))),
             Some(Encoding::Zstd) => drop(headers.insert(CONTENT_ENCODING, HeaderValue::from_static("zstd"))),
+            Some(Encoding::Dcz) => drop(headers.insert(CONTENT_ENCODING, HeaderValue::from_static("dcz"))),
             Some(Encoding::Bzip2) => drop(headers.insert(CONTENT_ENCODING, HeaderValue::from_static("bzip2"))),
             Some(Encoding::Xz) => drop(headers.insert(CONTENT_ENCODING, HeaderValue::from_static("xz"))),
             Some(Encoding::Identity) | None => {}
@@ -265,7 +299,7 @@ pub fn compress(bytes: &[u8], encoding: Encoding) -> io::Result<Vec<u8>> {
             writer.write_all(bytes)?;
             writer.finish()
         }
-        Encoding::Bzip2 | Encoding::Xz => Err(io::Error::new(io::ErrorKind::Unsupported, "bzip2 and xz are read, not written")),
+        Encoding::Bzip2 | Encoding::Xz | Encoding::Dcz => Err(io::Error::new(io::ErrorKind::Unsupported, "only gzip and zstd are written")),
         // The frame says its size, so that the server inflates it at once.
         Encoding::Zstd => zstd::bulk::compress(bytes, 3),
     }

@@ -1,4 +1,4 @@
-//! Tokio waits, rayon computes; this is the one bridge between them.
+//! Tokio waits, rayon computes; this is the one bridge between them. Only uploads that take less time than crossing it are decoded where they were received (`ingest::read`).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

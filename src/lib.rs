@@ -46,6 +46,8 @@ pub mod history;
 
 pub mod shard;
 
+pub mod dictionary;
+
 pub mod ingest;
 
 pub mod question;

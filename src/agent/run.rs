@@ -118,6 +118,18 @@ struct Acked {
     tables: BTreeMap<TableId, Digest>,
 }
 
+/// The dictionary that large uploads are compressed with.
+#[derive(Default)]
+struct Learnt {
+    dictionary: Option<Vec<u8>>,
+    /// Large uploads until the server is asked for one again: fleets move on.
+    good_for: u32,
+}
+
+/// Bytes of an upload that is worth a dictionary, and how many of them are sent before another one is asked for.
+const LARGE: usize = 32 << 10;
+const GOOD_FOR: u32 = 24;
+
 pub struct Agent<R> {
     server: Server,
     setup: Setup,
@@ -126,13 +138,14 @@ pub struct Agent<R> {
     /// The last good answer.
     asks: Option<Collect>,
     acked: Option<Acked>,
+    dictionary: Learnt,
     /// Rounds that failed since the last one that did not.
     failures: u32,
 }
 
 impl<R: Runner> Agent<R> {
     pub fn new(server: Server, setup: Setup, runner: R, stop: Stop) -> Agent<R> {
-        Agent { server, setup, runner, stop, asks: None, acked: None, failures: 0 }
+        Agent { server, setup, runner, stop, asks: None, acked: None, dictionary: Learnt::default(), failures: 0 }
     }
 
     /// One round.
@@ -241,16 +254,20 @@ impl<R: Runner> Agent<R> {
         let base = self.acked.take().filter(|acked| acked.tables.keys().all(|t| tables.contains_key(t)));
         let mut partial = None;
         if let Some(base) = &base {
-            let body = encode(scan, Some(&base.digest), |t| base.tables.get(&t) != tables.get(&t));
-            partial = match self.send(&body).await {
-                // The server lost the scan, or has another one since.
-                Err(RoundError::Server(e)) if e.status() == Some(StatusCode::CONFLICT) => None,
+            let sent = if base.tables == tables {
+                self.stop.or(self.server.check_in(&self.setup.endpoint, &base.digest)).await?.map_err(RoundError::from)
+            } else {
+                self.send(&native::encode(scan, Some(&base.digest), |t| base.tables.get(&t) != tables.get(&t))).await
+            };
+            partial = match sent {
+                // The server lost the scan or has another one since; or it is an old one that knows no check-ins.
+                Err(RoundError::Server(e)) if matches!(e.status(), Some(StatusCode::CONFLICT | StatusCode::NOT_FOUND)) => None,
                 result => Some(result),
             };
         }
         let result = match partial {
             Some(result) => result,
-            None => self.send(&encode(scan, None, |_| true)).await,
+            None => self.send(&native::encode(scan, None, |_| true)).await,
         };
         match result {
             Ok(uploaded) => {
@@ -269,8 +286,35 @@ impl<R: Runner> Agent<R> {
     }
 
     async fn send(&mut self, body: &[u8]) -> Result<Uploaded, RoundError> {
+        if body.len() >= LARGE {
+            self.learn().await?;
+            if let Some(dictionary) = &self.dictionary.dictionary {
+                let sending = self.server.upload_with(&self.setup.endpoint, body, dictionary);
+                match self.stop.or(sending).await? {
+                    // The server has it no more.
+                    Err(e) if e.status() == Some(StatusCode::UNSUPPORTED_MEDIA_TYPE) => self.dictionary.dictionary = None,
+                    result => return Ok(result?),
+                }
+            }
+        }
         let sending = self.server.upload(&self.setup.endpoint, body, Encoding::Zstd);
         Ok(self.stop.or(sending).await??)
+    }
+
+    /// Asks for a dictionary from time to time. Nothing depends on having one.
+    async fn learn(&mut self) -> Result<(), RoundError> {
+        if let Some(left) = self.dictionary.good_for.checked_sub(1) {
+            self.dictionary.good_for = left;
+            return Ok(());
+        }
+        match self.stop.or(self.server.fetch_dictionary(&self.setup.limits)).await? {
+            Ok(dictionary) => self.dictionary = Learnt { dictionary, good_for: GOOD_FOR },
+            Err(error) => {
+                tracing::debug!(%error, "uploads go without a dictionary");
+                self.dictionary.good_for = GOOD_FOR;
+            }
+        }
+        Ok(())
     }
 
     /// Deals with the tasks that wait, one after the other.
@@ -334,38 +378,10 @@ impl<R: Runner> Agent<R> {
     }
 }
 
-/// A scan without news has the same bytes each time (it does not say when it was collected), so that the server knows it by its hash.
-fn encode(scan: &Scan, base: Option<&str>, only: impl Fn(TableId) -> bool) -> Vec<u8> {
-    if base.is_some() && !scan.tables.keys().any(|t| only(*t)) {
-        let header = Scan { endpoint: scan.endpoint.clone(), ..Scan::default() };
-        return native::encode(&header, base, |_| false);
-    }
-    native::encode(scan, base, only)
-}
-
 fn shown(plan: Result<Plan, InstallError>) -> String {
     match plan {
         Ok(Plan { refresh: None, command }) => command.to_string(),
         Ok(Plan { refresh: Some(refresh), command }) => format!("{refresh}; {command}"),
         Err(e) => format!("nothing: {e}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::scan::Row;
-
-    #[test]
-    fn what_is_sent_is_what_changed() {
-        let row = |t: &str| Row::new(TableId::by_name(t).unwrap());
-        let mut scan = Scan { endpoint: "web-1".to_owned(), collected_at: Some("2026-11-21T08:00:00Z".to_owned()), ..Scan::default() };
-        scan.push(row("sysctl").with("key", "a").with("value", "1"));
-        scan.push(row("os").with("family", "linux"));
-        let text = |base, only: &[&str]| String::from_utf8(encode(&scan, base, |t| only.contains(&t.name()))).unwrap();
-        assert_eq!(text(Some("d"), &[]), "{\"format\":\"muster.scan/1\",\"endpoint\":\"web-1\",\"base\":\"d\",\"tables\":{}}\n");
-        let changed = text(Some("d"), &["os"]);
-        assert!(changed.contains("2026-11-21") && changed.contains("\"os\":[") && !changed.contains("sysctl"), "{changed}");
-        assert!(text(None, &["os", "sysctl"]).contains("sysctl"));
     }
 }

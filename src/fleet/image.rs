@@ -10,6 +10,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::rows::{RowId, Rows};
+use super::template::{Place, Room};
 use crate::pack::TermId;
 use crate::pack::predicate::Hit;
 use crate::patch::Note;
@@ -27,7 +28,7 @@ pub fn said_to<'i>(says: &'i [(Hit, RowId)], term: TermId, minus: &'i [RowId]) -
     these.filter(|(_, row)| minus.binary_search(row).is_err()).map(|(hit, _)| *hit)
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Image {
     /// Sorted.
     pub rows: Box<[RowId]>,
@@ -41,6 +42,8 @@ pub struct Image {
     says: Says,
     /// What they say of patches, sorted: the sum of one patch is that of a few neighbours.
     notes: Box<[Note]>,
+    /// The text of `order`, if uploads come for it.
+    template: Place,
     pub endpoints: u32,
 }
 
@@ -61,8 +64,9 @@ impl Image {
         let mut placed: Vec<(RowId, u32)> = order.iter().copied().zip(0..).collect();
         placed.sort_unstable();
         let (sorted, places): (Vec<_>, Vec<_>) = placed.into_iter().unzip();
-        let (says, notes) = (Box::default(), Box::default());
-        let mut image = Image { rows: sorted.into(), order: order.into(), places: places.into(), tables, says, notes, endpoints: 0 };
+        let (says, notes, template) = (Box::default(), Box::default(), Place::default());
+        let (sorted, order, places) = (sorted.into(), order.into(), places.into());
+        let mut image = Image { rows: sorted, order, places, tables, says, notes, template, endpoints: 0 };
         image.ask(rows);
         image.note(rows);
         image
@@ -136,6 +140,8 @@ pub struct Images {
     by_hash: BTreeMap<(usize, u32), Vec<ImageId>>,
     /// The image that took an endpoint last: the guess for one that is not known yet.
     latest: Option<ImageId>,
+    /// For the texts of images.
+    room: Room,
 }
 
 impl Images {
@@ -223,6 +229,18 @@ impl Images {
         }
     }
 
+    /// An upload comes for an image, whose text is worth having if others come for it too.
+    pub fn expect(&self, image: &Image, rows: &Rows, limit: usize) {
+        if image.endpoints > 1 {
+            self.room.make(&image.template, &image.order, rows, limit);
+        }
+    }
+
+    /// Lets go of texts that nobody came for lately, when they take most of their room.
+    pub fn forget_texts(&mut self, limit: usize) {
+        self.room.forget(self.images.values_mut().map(|image| &mut image.template), limit);
+    }
+
     pub fn join(&mut self, id: ImageId) {
         if let Some(image) = self.images.get_mut(&id) {
             image.endpoints += 1;
@@ -245,7 +263,8 @@ impl Images {
                 }
             }
         }
-        if let Some(image) = self.images.remove(&id) {
+        if let Some(mut image) = self.images.remove(&id) {
+            self.room.drop(&mut image.template);
             image.rows.iter().for_each(|r| rows.release(*r));
         }
         if self.latest == Some(id) {
@@ -343,11 +362,9 @@ pub struct Way {
     pub strays: Vec<RowId>,
 }
 
-/// Follows an upload along the order of an image: most rows are the one that is expected next.
-#[derive(Debug)]
-pub struct Follower<'f> {
-    rows: &'f Rows,
-    image: Option<&'f Image>,
+/// How far along an image an upload was followed: what is kept while the rest of it has not come.
+#[derive(Debug, Default)]
+pub struct Followed {
     way: Way,
     /// The tables that were met.
     met: Vec<TableId>,
@@ -357,64 +374,126 @@ pub struct Follower<'f> {
     last: Option<RowId>,
 }
 
+impl Followed {
+    /// The image that is followed.
+    pub fn image(&self) -> Option<ImageId> {
+        self.way.image
+    }
+}
+
+/// Follows an upload along the order of an image: most rows are the one that is expected next.
+#[derive(Debug)]
+pub struct Follower<'f> {
+    rows: &'f Rows,
+    image: Option<&'f Image>,
+    at: Followed,
+}
+
 /// How far ahead of a mismatch to look before the row is looked up by its hash.
 const AHEAD: usize = 3;
 
 impl<'f> Follower<'f> {
     pub fn new(rows: &'f Rows, image: Option<(ImageId, &'f Image)>) -> Follower<'f> {
         let way = Way { image: image.map(|(id, _)| id), ..Way::default() };
-        Follower { rows, image: image.map(|(_, image)| image), way, met: Vec::new(), ahead: 0..0, last: None }
+        Follower { rows, image: image.map(|(_, image)| image), at: Followed { way, ..Followed::default() } }
+    }
+
+    /// Goes on where another one stopped. An image that has gone since is followed no further.
+    pub fn resume(rows: &'f Rows, image: Option<&'f Image>, mut at: Followed) -> Follower<'f> {
+        if image.is_none() {
+            (at.way.image, at.ahead) = (None, 0..0);
+        }
+        Follower { rows, image, at }
+    }
+
+    pub fn stop(self) -> Followed {
+        self.at
     }
 
     /// The way after the last row. The tables that did not come are passed over if `lacks` says that the scan lacks them.
     pub fn finish(mut self, lacks: impl Fn(TableId) -> bool) -> Way {
         self.leave();
         if let Some(image) = self.image {
-            for (_, part) in image.tables.iter().filter(|(t, _)| !self.met.contains(t) && lacks(*t)) {
-                self.way.skipped.extend_from_slice(&image.order[part.clone()]);
+            for (_, part) in image.tables.iter().filter(|(t, _)| !self.at.met.contains(t) && lacks(*t)) {
+                self.at.way.skipped.extend_from_slice(&image.order[part.clone()]);
             }
         }
-        self.way.skipped.sort_unstable();
-        self.way.strays.sort_unstable();
-        self.way.strays.dedup();
-        self.way
+        self.at.way.skipped.sort_unstable();
+        self.at.way.strays.sort_unstable();
+        self.at.way.strays.dedup();
+        self.at.way
     }
 
     fn enter(&mut self, table: TableId) {
         self.leave();
-        self.met.push(table);
-        self.last = None;
+        self.at.met.push(table);
+        self.at.last = None;
         let part = self.image.and_then(|i| i.tables.iter().find(|(t, _)| *t == table));
-        self.ahead = part.map_or(0..0, |(_, part)| part.clone());
+        self.at.ahead = part.map_or(0..0, |(_, part)| part.clone());
     }
 
     /// What is left of a table does not come any more.
     fn leave(&mut self) {
-        self.pass(self.ahead.end);
+        self.pass(self.at.ahead.end);
     }
 
     /// Passes over the rows up to a place.
     fn pass(&mut self, to: usize) {
         if let Some(image) = self.image {
-            self.way.skipped.extend_from_slice(&image.order[self.ahead.start..to]);
+            self.at.way.skipped.extend_from_slice(&image.order[self.at.ahead.start..to]);
         }
-        self.ahead.start = to;
+        self.at.ahead.start = to;
     }
 
     /// The row that the text begins with, if it is an expected one; its length.
     fn expected(&mut self, table: TableId, text: &[u8]) -> Option<(RowId, usize)> {
         if let Some(image) = self.image {
-            for place in self.ahead.start..self.ahead.end.min(self.ahead.start + AHEAD) {
+            for place in self.near() {
                 let id = image.order[place];
                 if let Some(len) = self.rows.begins(id, table, text) {
                     self.pass(place);
-                    self.ahead.start += 1;
+                    self.at.ahead.start += 1;
                     return Some((id, len));
                 }
             }
         }
+        self.successor(table, text)
+    }
+
+    /// The places where the next row is most likely.
+    fn near(&self) -> Range<usize> {
+        self.at.ahead.start..self.at.ahead.end.min(self.at.ahead.start + AHEAD)
+    }
+
+    /// The rows that the text begins with, as many as come as expected, added to `rows`; their length.
+    fn run(&mut self, table: TableId, text: &[u8], most: usize, rows: &mut Vec<u32>) -> Option<usize> {
+        let Some((image, template)) = self.image.and_then(|i| Some((i, i.template.get()?))) else {
+            let (id, len) = self.expected(table, text)?;
+            rows.push(id);
+            self.at.last = Some(id);
+            return Some(len);
+        };
+        for place in self.near() {
+            let to = self.at.ahead.end.min(place.saturating_add(most - rows.len()));
+            let (count, len) = template.run(place, to, text);
+            if let Some(run) = image.order.get(place..place + count).filter(|run| !run.is_empty()) {
+                self.pass(place);
+                self.at.ahead.start += count;
+                rows.extend_from_slice(run);
+                self.at.last = run.last().copied();
+                return Some(len);
+            }
+        }
+        let (id, len) = self.successor(table, text)?;
+        rows.push(id);
+        self.at.last = Some(id);
+        Some(len)
+    }
+
+    /// The row that came after the last one elsewhere, if the text begins with it.
+    fn successor(&mut self, table: TableId, text: &[u8]) -> Option<(RowId, usize)> {
         // Beside the way, the row that came after this one elsewhere: so a new mixture of known rows needs few hashes.
-        let id = self.rows.next(self.last?)?;
+        let id = self.rows.next(self.at.last?)?;
         let len = self.rows.begins(id, table, text)?;
         self.beside(id);
         Some((id, len))
@@ -423,28 +502,26 @@ impl<'f> Follower<'f> {
     /// A row that was not the next one on the way. If the image has it further on, the way goes on there.
     fn beside(&mut self, id: RowId) {
         let row = self.rows.canonical(id);
-        match self.image.and_then(|i| i.place(row)).filter(|place| self.ahead.contains(place)) {
+        match self.image.and_then(|i| i.place(row)).filter(|place| self.at.ahead.contains(place)) {
             Some(place) => {
                 self.pass(place);
-                self.ahead.start += 1;
+                self.at.ahead.start += 1;
             }
-            None => self.way.strays.push(row),
+            None => self.at.way.strays.push(row),
         }
     }
 }
 
 impl crate::scan::native::Known for Follower<'_> {
     fn follow(&mut self, table: TableId, text: &[u8], most: usize, rows: &mut Vec<u32>) -> usize {
-        if self.met.last() != Some(&table) {
+        if self.at.met.last() != Some(&table) {
             self.enter(table);
-            rows.reserve(self.ahead.len());
+            rows.reserve(self.at.ahead.len());
         }
         let (mut read, mut at) = (0, 0);
         while rows.len() < most
-            && let Some((id, len)) = self.expected(table, &text[at..])
+            && let Some(len) = self.run(table, &text[at..], most, rows)
         {
-            rows.push(id);
-            self.last = Some(id);
             read = at + len;
             // As our own collector and other plain writers separate rows; other blanks are the reader's.
             at = match text.get(read..) {
@@ -457,11 +534,11 @@ impl crate::scan::native::Known for Follower<'_> {
     }
 
     fn find(&mut self, table: TableId, raw: &[u8]) -> Option<RowId> {
-        self.last = self.rows.find(table, raw);
-        if let Some(id) = self.last {
+        self.at.last = self.rows.find(table, raw);
+        if let Some(id) = self.at.last {
             self.beside(id);
         }
-        self.last
+        self.at.last
     }
 }
 

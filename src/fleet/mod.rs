@@ -11,6 +11,7 @@ mod restore;
 pub mod rows;
 pub mod shared;
 pub mod sums;
+pub mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
 

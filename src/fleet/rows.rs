@@ -43,6 +43,14 @@ pub struct Said {
     pub notes: Box<[Note]>,
 }
 
+impl Said {
+    /// What a row says to a pack and to a catalog.
+    pub fn of(pack: &Pack, catalog: &Catalog, row: &crate::scan::Row) -> Said {
+        let notes = if super::sums::tells_of_patches(row.table) { catalog.ask(row) } else { Box::default() };
+        Said { hits: pack.ask(row).into(), notes }
+    }
+}
+
 #[derive(Debug)]
 pub struct Rows {
     entries: Vec<Option<Entry>>,
@@ -56,6 +64,8 @@ pub struct Rows {
     unreferenced: usize,
     bytes: Bytes,
     epoch: u64,
+    /// What the last sweep freed, sorted.
+    freed: Vec<RowId>,
 }
 
 /// Bytes of texts.
@@ -78,6 +88,7 @@ impl Default for Rows {
             unreferenced: 0,
             bytes: Bytes::default(),
             epoch: 0,
+            freed: Vec::new(),
         }
     }
 }
@@ -129,6 +140,15 @@ impl Rows {
     /// Changes whenever ids may have come to mean something else.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Whether ids that were resolved under an epoch mean the same now: for certain after one sweep at most. Others than ids may be among them.
+    pub fn are_still(&self, epoch: u64, ids: &[RowId]) -> bool {
+        match self.epoch.checked_sub(epoch) {
+            Some(0) => true,
+            Some(1) => ids.iter().all(|id| self.freed.binary_search(id).is_err()),
+            _ => false,
+        }
     }
 
     fn entry(&self, id: RowId) -> Option<&Entry> {
@@ -309,6 +329,7 @@ impl Rows {
     /// Frees the rows that nothing holds, and all other spellings. Gives the freed rows.
     pub fn sweep(&mut self) -> Vec<RowId> {
         self.epoch += 1;
+        self.freed.clear();
         let mut freed = Vec::new();
         for id in 0..RowId::try_from(self.entries.len()).unwrap_or(RowId::MAX) {
             let Some(entry) = self.entries[slot(id)].as_ref() else { continue };
@@ -324,6 +345,7 @@ impl Rows {
             self.entries[slot(id)] = None;
             self.say(id, Box::default());
             self.free.push(id);
+            self.freed.push(id);
             if !alias {
                 freed.push(id);
             }
@@ -401,6 +423,8 @@ mod tests {
         let (other, _) = rows.intern(&b, &b_bytes, Said::default());
         assert_eq!(rows.sweep(), vec![other]);
         assert_eq!((rows.len(), rows.aliases(), rows.epoch()), (1, 0, 1));
+        assert!(rows.are_still(0, &[id]) && rows.are_still(1, &[other]));
+        assert!(!rows.are_still(0, &[id, other]) && !rows.are_still(0, &[alias]));
         assert_eq!(rows.find(b.row.table, &b_bytes), None);
         assert_eq!(rows.find(a.row.table, &a_bytes), Some(id));
         let (again, fresh) = rows.intern(&b, &b_bytes, Said::default());

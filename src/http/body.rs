@@ -23,39 +23,82 @@ pub enum BodyError {
 /// Memory that is taken for a body before any of it has come.
 const FIRST: usize = 64 << 10;
 
-/// The whole body. One whose `Content-Length` is over the limit is refused before any of it is read.
-pub async fn read(body: Incoming, headers: &HeaderMap, limit: usize, seconds: u64) -> Result<Bytes, BodyError> {
-    let said = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
-    let said = said.map(|n| usize::try_from(n).unwrap_or(usize::MAX)).unwrap_or(0);
-    if said > limit {
-        linger(body);
-        return Err(BodyError::TooLarge { limit });
+/// A body as it comes, within a limit of bytes and of time. What is not taken of it is read and forgotten.
+pub struct Pieces {
+    body: Option<Incoming>,
+    limit: usize,
+    /// What the client says that it will be.
+    said: usize,
+    so_far: usize,
+    seconds: u64,
+    deadline: tokio::time::Instant,
+}
+
+impl Pieces {
+    /// A body whose `Content-Length` is over the limit is refused before any of it is read.
+    pub fn new(body: Incoming, headers: &HeaderMap, limit: usize, seconds: u64) -> Result<Pieces, BodyError> {
+        let said = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+        let said = said.map(|n| usize::try_from(n).unwrap_or(usize::MAX)).unwrap_or(0);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds);
+        let pieces = Pieces { body: Some(body), limit, said, so_far: 0, seconds, deadline };
+        if said > limit { Err(BodyError::TooLarge { limit }) } else { Ok(pieces) }
     }
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds);
-    let mut body = body;
-    let mut first: Option<Bytes> = None;
-    let mut whole = BytesMut::new();
-    loop {
-        let frame = tokio::time::timeout_at(deadline, body.frame()).await.map_err(|_| BodyError::TimedOut { seconds })?;
-        let Some(frame) = frame else { break };
-        let Ok(data) = frame.map_err(BodyError::Broken)?.into_data() else { continue };
-        let so_far = first.as_ref().map_or(whole.len(), Bytes::len);
-        if data.len() > limit.saturating_sub(so_far) {
+
+    pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        while let Some(body) = &mut self.body {
+            let Ok(frame) = tokio::time::timeout_at(self.deadline, body.frame()).await else {
+                self.body = None;
+                return Err(BodyError::TimedOut { seconds: self.seconds });
+            };
+            let data = match frame {
+                None => break,
+                Some(Ok(frame)) => frame.into_data(),
+                Some(Err(e)) => {
+                    self.body = None;
+                    return Err(BodyError::Broken(e));
+                }
+            };
+            let Ok(data) = data else { continue };
+            self.so_far = self.so_far.saturating_add(data.len());
+            return if self.so_far > self.limit { Err(BodyError::TooLarge { limit: self.limit }) } else { Ok(Some(data)) };
+        }
+        self.body = None;
+        Ok(None)
+    }
+
+    /// Whether all of it has come, as far as is known.
+    pub fn is_end(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    /// The whole of it, of which `first` has come. Most bodies come in one piece and need no copy.
+    pub async fn whole(mut self, first: Option<Bytes>) -> Result<Bytes, BodyError> {
+        let Some(first) = first else { return Ok(Bytes::new()) };
+        let Some(second) = self.next().await? else { return Ok(first) };
+        let mut whole = BytesMut::with_capacity(self.said.min(self.limit).max((first.len() + second.len()).min(FIRST)));
+        whole.extend_from_slice(&first);
+        whole.extend_from_slice(&second);
+        drop((first, second));
+        while let Some(piece) = self.next().await? {
+            whole.extend_from_slice(&piece);
+        }
+        Ok(whole.freeze())
+    }
+}
+
+impl Drop for Pieces {
+    fn drop(&mut self) {
+        if let Some(body) = self.body.take() {
             linger(body);
-            return Err(BodyError::TooLarge { limit });
-        }
-        // Most bodies come in one piece and need no copy.
-        match first.take() {
-            None if whole.is_empty() => first = Some(data),
-            None => whole.extend_from_slice(&data),
-            Some(piece) => {
-                whole.reserve(said.min(limit).max((piece.len() + data.len()).min(FIRST)));
-                whole.extend_from_slice(&piece);
-                whole.extend_from_slice(&data);
-            }
         }
     }
-    Ok(first.unwrap_or_else(|| whole.freeze()))
+}
+
+/// The whole body.
+pub async fn read(body: Incoming, headers: &HeaderMap, limit: usize, seconds: u64) -> Result<Bytes, BodyError> {
+    let mut pieces = Pieces::new(body, headers, limit, seconds)?;
+    let first = pieces.next().await?;
+    pieces.whole(first).await
 }
 
 /// The whole body into a file, each piece of it within `seconds` of the one before.

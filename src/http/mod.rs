@@ -76,6 +76,8 @@ routes! {
     // Endpoints and what they send.
     POST   "/v1/enroll"                                  Anyone             uploads::enroll;
     PUT    "/v1/endpoints/{id}/scan"                     Own                uploads::scan;
+    POST   "/v1/endpoints/{id}/checkin"                  Own                uploads::check_in;
+    GET    "/v1/dictionary"                              AnyEndpoint        uploads::dictionary;
     GET    "/v1/collect"                                 AnyEndpointOrAdmin uploads::collect;
     // The fleet.
     GET    "/v1/endpoints"                               Admin              endpoints::list;
@@ -272,6 +274,14 @@ impl Call {
         let Some(body) = body else { return Ok(Bytes::new()) };
         let seconds = self.app.config.load().limits.request_seconds;
         Ok(body::read(body, &self.headers, limit, seconds).await?)
+    }
+
+    /// The body as it comes.
+    pub fn pieces(&self, limit: usize) -> Result<Option<body::Pieces>, Problem> {
+        let body = self.body.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(body) = body else { return Ok(None) };
+        let seconds = self.app.config.load().limits.request_seconds;
+        Ok(Some(body::Pieces::new(body, &self.headers, limit, seconds)?))
     }
 
     /// The whole body into a file, within a limit; it may take as long as it goes on coming.

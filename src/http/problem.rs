@@ -55,6 +55,7 @@ kinds! {
     UnknownList "unknown-list" 404 "no such list of patches";
     UnknownExemption "unknown-exemption" 404 "no such exemption";
     UnknownFeed "unknown-feed" 404 "no such feed";
+    NoDictionary "no-dictionary" 404 "there is no dictionary for this endpoint";
     NoScan "no-scan" 404 "the endpoint has sent no scan yet";
     MethodNotAllowed "method-not-allowed" 405 "the address does not take this method";
     BodyTimeout "body-timeout" 408 "the body came too slowly";
@@ -65,6 +66,7 @@ kinds! {
     BodyTooLarge "body-too-large" 413 "the body is too large";
     InflatedTooLarge "inflated-too-large" 413 "the body is too large when decompressed";
     InflatedTooDense "inflated-too-dense" 413 "the body grows too much when decompressed";
+    UnknownDictionary "unknown-dictionary" 415 "the body was compressed with a dictionary that is not known here";
     UnsupportedEncoding "unsupported-encoding" 415 "the Content-Encoding is not supported";
     Invalid "invalid" 422 "a value in the body is not acceptable";
     BadQuestion "bad-question" 422 "the question cannot be answered as it is asked";
@@ -133,8 +135,8 @@ impl Problem {
     }
 
     pub fn unsupported_encoding(found: &str) -> Problem {
-        Problem::new(Kind::UnsupportedEncoding, format!("`{found}` is not supported; send identity, gzip, bzip2 or zstd"))
-            .header(ACCEPT_ENCODING, "identity, gzip, zstd")
+        Problem::new(Kind::UnsupportedEncoding, format!("`{found}` is not supported; send identity, gzip, bzip2, zstd or dcz"))
+            .header(ACCEPT_ENCODING, "identity, gzip, zstd, dcz")
     }
 
     pub fn not_ready() -> Problem {
@@ -208,6 +210,9 @@ impl From<InflateError> for Problem {
         let detail = error.to_string();
         match error {
             InflateError::Damaged(..) => Problem::new(Kind::BadEncoding, detail),
+            InflateError::UnknownDictionary => {
+                Problem::new(Kind::UnknownDictionary, detail).header(ACCEPT_ENCODING, "identity, gzip, zstd")
+            }
             InflateError::TooLarge { limit } => Problem::new(Kind::InflatedTooLarge, detail).with("limit", limit),
             InflateError::TooDense { limit } => Problem::new(Kind::InflatedTooDense, detail).with("limit", limit),
         }

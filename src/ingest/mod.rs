@@ -5,6 +5,8 @@
 //! idle, an upload is committed at once; busy, many share an fsync; nobody waits for a timer.
 
 pub mod admission;
+mod arrive;
+mod read;
 mod swap;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,17 +18,19 @@ use tokio::sync::{mpsc, oneshot};
 use admission::{Admission, Admitted, Named, TurnedAway};
 
 use crate::compute::{Panicked, compute};
-use crate::fleet::EndpointId;
-use crate::fleet::image::Follower;
-use crate::fleet::rows::Said;
-use crate::fleet::sums::tells_of_patches;
+use crate::dictionary::Dictionaries;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::scan::inflate::{Encoding, InflateError, inflate};
-use crate::scan::native::{self, DecodeError, NewRow};
-use crate::scan::scap::{self, ScapError};
-use crate::shard::{BodyHash, Input, Prepared, PreparedRow, Refusal, Reply, Shard, Uploaded};
+use crate::scan::Scan;
+use crate::scan::digest::Digest;
+use crate::scan::inflate::{Encoding, InflateError};
+use crate::scan::native::{self, DecodeError};
+use crate::scan::scap::ScapError;
+use crate::shard::{BodyHash, Input, Refusal, Reply, Shard, Uploaded};
 use crate::state::{Batch, Space, Store, StoreError};
+
+pub use arrive::Arriving;
+pub use read::prepare;
 
 /// Why a change was not made. Nothing of it was.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +77,8 @@ pub struct Ingest {
     durable: Arc<AtomicU64>,
     /// One swap at a time.
     swapping: tokio::sync::Mutex<()>,
+    /// What uploads may be compressed with.
+    pub dictionaries: Dictionaries,
 }
 
 /// What the writer thread works with.
@@ -105,6 +111,7 @@ pub fn pipeline(shard: Shard, store: Box<dyn Store>, metrics: Arc<Metrics>, wake
         poisoned: poisoned.clone(),
         durable: durable.clone(),
         swapping: tokio::sync::Mutex::new(()),
+        dictionaries: Dictionaries::default(),
     };
     (ingest, Writer { shard, store, jobs, limits, metrics, poisoned, durable, wake })
 }
@@ -167,21 +174,27 @@ impl Ingest {
         self.metrics.upload_bytes.inc_by(body.len() as u64);
         let result = self.take(&mut admitted, endpoint, encoding, body, now_ms).await;
         timer.observe_duration();
-        let outcome = match &result {
-            Ok((uploaded, false)) => {
-                if uploaded.changed {
-                    "changed"
-                } else {
-                    "unchanged"
-                }
-            }
-            Ok((_, true)) => "recognised",
-            Err(IngestError::Poisoned | IngestError::Inside(_) | IngestError::Full(_)) => "failed",
-            Err(IngestError::Turned(turned)) => outcome_of(turned),
-            Err(_) => "refused",
+        result.map(|ended| self.counted(ended)).inspect_err(|e| self.count_refused(e))
+    }
+
+    /// Counts what an upload came to. True: it was recognised without being applied.
+    fn counted(&self, (uploaded, recognised): (Uploaded, bool)) -> Uploaded {
+        let outcome = match (recognised, uploaded.changed) {
+            (true, _) => "recognised",
+            (false, true) => "changed",
+            (false, false) => "unchanged",
         };
         self.metrics.uploads.with_label_values(&[outcome]).inc();
-        result.map(|(uploaded, _)| uploaded)
+        uploaded
+    }
+
+    fn count_refused(&self, error: &IngestError) {
+        let outcome = match error {
+            IngestError::Poisoned | IngestError::Inside(_) | IngestError::Full(_) => "failed",
+            IngestError::Turned(turned) => outcome_of(turned),
+            _ => "refused",
+        };
+        self.metrics.uploads.with_label_values(&[outcome]).inc();
     }
 
     /// A second has passed: those who were refused for what they send are named, what was held back is told.
@@ -211,13 +224,17 @@ impl Ingest {
             return Ok((known, true));
         }
         let _place = self.admission.work(admitted, body.len(), now_ms).await?;
-        let mut bill = Bill { endpoint: endpoint.to_owned(), key: admitted.key(), now_ms, most_new: 0, by_budget: false };
-        (bill.most_new, bill.by_budget) = self.admission.new_rows(bill.key, now_ms);
+        let bill = self.bill(admitted, endpoint, now_ms);
         let mut brought = 0;
         // Rows or pack may change between decoding and applying; then it is decoded again. That is rare, and twice in a row rarer.
         for _ in 0..5 {
-            let (ingest, of, bytes) = (self.clone(), bill.clone(), body.clone());
-            let (prepared, ours) = compute(move || ingest.prepare(&of, encoding, &bytes, hash)).await??;
+            let (prepared, ours) = match self.prepare_here(&bill, encoding, &body, hash) {
+                Some(prepared) => (prepared?, false),
+                None => {
+                    let (ingest, of, bytes) = (self.clone(), bill.clone(), body.clone());
+                    compute(move || ingest.prepare(&of, encoding, &bytes, hash)).await??
+                }
+            };
             self.admission.charge_rows(bill.key, prepared.new.len().saturating_sub(brought), now_ms);
             brought = brought.max(prepared.new.len());
             match self.submit(Input::Upload { endpoint: endpoint.to_owned(), prepared: Box::new(prepared) }).await {
@@ -235,57 +252,24 @@ impl Ingest {
         Err(IngestError::Refused(Refusal::Stale))
     }
 
-    /// Settles what was taken of a budget for an upload that was not kept.
-    fn refused(&self, bill: &Bill, brought: usize, error: &IngestError) {
-        let IngestError::Refused(refusal) = error else { return };
-        match refusal {
-            Refusal::FleetFull { name, .. } => {
-                self.metrics.uploads_refused.with_label_values(&[name]).inc();
-                self.admission.refund_rows(bill.key, brought, bill.now_ms);
+    /// The endpoint's last scan is still this one: an upload without a body.
+    pub async fn check_in(self: &Arc<Self>, endpoint: &str, digest: Digest, now_ms: i64) -> Result<Uploaded, IngestError> {
+        let mut admitted = self.admit(endpoint, Some(0), now_ms)?;
+        let (id, durable) = (endpoint.to_owned(), self.durable.clone());
+        let known = self.look(move |shard| shard.check_in(&id, digest, durable.load(Ordering::Acquire), now_ms)).await?;
+        let result = match known {
+            Err(refusal) => Err(IngestError::Refused(refusal)),
+            Ok(Some(known)) => {
+                self.admission.recognised();
+                Ok((known, true))
             }
-            Refusal::TooManyOwn { name, limit } => self.admission.over_own(bill.key, &bill.endpoint, name, *limit, bill.now_ms),
-            _ => {}
-        }
-    }
-
-    /// The part that computes: bytes to rows, new rows asked what the rules want to know; and whether it was us who named the base.
-    fn prepare(&self, bill: &Bill, encoding: Encoding, body: &[u8], hash: BodyHash) -> Result<(Prepared, bool), IngestError> {
-        thread_local! {
-            static TEXT: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
-        }
-        let timer = self.metrics.prepare_seconds.start_timer();
-        let prepared = TEXT.with_borrow_mut(|text| {
-            let document = if encoding == Encoding::Identity {
-                body
-            } else {
-                let inflated = inflate(encoding, body, &self.limits, text);
-                // What could not be inflated took as long as what could.
-                let bytes = if inflated.is_ok() { text.len() } else { self.limits.inflated_bytes };
-                self.admission.charge_bytes(bill.key, bytes, bill.now_ms);
-                inflated?;
-                text.as_slice()
-            };
-            let shard = self.read();
-            let ours = scap::is_xml(document);
-            let prepared = if ours {
-                prepare_within(&shard, &bill.endpoint, &native_of(&shard, &bill.endpoint, document)?, bill.most_new, hash)
-            } else {
-                prepare_within(&shard, &bill.endpoint, document, bill.most_new, hash)
-            };
-            let prepared = prepared.map_err(|e| match e {
-                IngestError::Decode(DecodeError::TooManyNew(_)) if bill.by_budget => {
-                    self.admission.over_rows(bill.key, &bill.endpoint, bill.now_ms).into()
-                }
-                e => e,
-            })?;
-            // One huge upload does not keep its memory for ever.
-            if text.capacity() > 4 << 20 {
-                *text = Vec::new();
+            // No table follows: nothing has changed since. Applied, it waits for the batch that brought the scan, and answers tasks.
+            Ok(None) => {
+                let document = native::encode(&Scan::default(), Some(&digest.to_string()), |_| false);
+                self.take(&mut admitted, endpoint, Encoding::Identity, document.into(), now_ms).await
             }
-            Ok::<_, IngestError>((prepared, ours))
-        })?;
-        timer.observe_duration();
-        Ok(prepared)
+        };
+        result.map(|ended| self.counted(ended)).inspect_err(|e| self.count_refused(e))
     }
 
     /// Hands a change to the writer and waits until it is durable.
@@ -301,17 +285,6 @@ impl Ingest {
     }
 }
 
-/// Whose upload it is, and how many rows it may bring that the fleet has never shown.
-#[derive(Clone, Debug)]
-struct Bill {
-    endpoint: String,
-    key: u64,
-    now_ms: i64,
-    most_new: usize,
-    /// Fewer than any endpoint may, because of what this one brought before.
-    by_budget: bool,
-}
-
 fn outcome_of(turned: &TurnedAway) -> &'static str {
     match turned {
         TurnedAway::Busy { .. } => "busy",
@@ -323,40 +296,6 @@ impl crate::question::Look for Ingest {
     fn look<T>(&self, with: impl FnOnce(&Shard) -> T) -> T {
         with(&self.read())
     }
-}
-
-/// What a SCAP collector wrote as a native document: the tables that it brings replace those of the endpoint's last scan, the others stay.
-fn native_of(shard: &Shard, endpoint: &str, document: &[u8]) -> Result<Vec<u8>, IngestError> {
-    let mut scan = scap::read(document, shard.limits())?;
-    scan.endpoint = endpoint.to_owned();
-    let known = shard.fleet.find(endpoint).and_then(|at| shard.fleet.get(at));
-    let base = known.and_then(|e| e.held.as_ref()).map(|held| held.digest.to_string());
-    Ok(native::encode(&scan, base.as_deref(), |_| true))
-}
-
-/// Decodes an upload against what the fleet has shown; pure.
-pub fn prepare(shard: &Shard, endpoint: &str, document: &[u8], body: BodyHash) -> Result<Prepared, IngestError> {
-    prepare_within(shard, endpoint, document, shard.limits().new_rows, body)
-}
-
-/// The same with so many rows at most that the fleet has never shown.
-fn prepare_within(shard: &Shard, endpoint: &str, document: &[u8], most_new: usize, body: BodyHash) -> Result<Prepared, IngestError> {
-    let fleet = &shard.fleet;
-    let held = fleet.find(endpoint).and_then(|at: EndpointId| fleet.get(at)).and_then(|e| e.held.as_ref());
-    let image = held.map(|h| h.image).or(fleet.images.latest());
-    let mut follower = Follower::new(&fleet.rows, image.and_then(|id| Some((id, fleet.images.get(id)?))));
-    let decoded = native::decode_within(document, shard.limits(), most_new, &mut follower)?;
-    let whole = decoded.header.base.is_none();
-    let way = follower.finish(|table| whole || decoded.tables.iter().any(|t| t.table == table));
-    let ask = |new: NewRow| {
-        let notes = if tells_of_patches(new.row.table) { shard.catalog.ask(&new.row) } else { Box::default() };
-        let said = Said { hits: shard.pack.ask(&new.row).into(), notes };
-        PreparedRow { canonical: new.row.canonical(), said, new }
-    };
-    let new = decoded.new.into_iter().map(ask).collect();
-    let (epoch, pack, catalog) = (fleet.rows.epoch(), shard.pack.digest().to_owned(), shard.catalog_digest().to_owned());
-    let length = document.len();
-    Ok(Prepared { header: decoded.header, tables: decoded.tables, rows: decoded.rows, new, way, epoch, pack, catalog, body, length })
 }
 
 /// INVARIANT: what computes in parallel while the state is locked does so on threads of its own. Those of the common pool wait for the

@@ -42,7 +42,7 @@ pub fn is_xml(path: &Path) -> bool {
     match Encoding::sniff(&start) {
         Encoding::Identity => looks(&start),
         // Neither rules nor compiled packs are ever compressed; scans are never given as rules.
-        Encoding::Gzip | Encoding::Bzip2 | Encoding::Zstd | Encoding::Xz => true,
+        Encoding::Gzip | Encoding::Bzip2 | Encoding::Zstd | Encoding::Dcz | Encoding::Xz => true,
     }
 }
 

@@ -6,6 +6,8 @@
 
 use std::io::Read;
 
+use zstd::zstd_safe::DDict;
+
 use crate::limits::Limits;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub enum Encoding {
     Gzip,
     Bzip2,
     Zstd,
+    /// With a dictionary that both sides know (RFC 9842).
+    Dcz,
     Xz,
 }
 
@@ -25,6 +29,7 @@ impl Encoding {
             "gzip" | "x-gzip" => Some(Encoding::Gzip),
             "bzip2" | "x-bzip2" => Some(Encoding::Bzip2),
             "zstd" => Some(Encoding::Zstd),
+            "dcz" => Some(Encoding::Dcz),
             _ => None,
         }
     }
@@ -49,10 +54,64 @@ pub enum InflateError {
     TooLarge { limit: usize },
     #[error("the body grows more than {limit} times when decompressed (limits.inflate_ratio)")]
     TooDense { limit: usize },
+    #[error("the body was compressed with a dictionary that this server does not have, or has no more; send it without one")]
+    UnknownDictionary,
 }
 
 /// What any upload may grow to, whatever its ratio.
 const FREE: usize = 64 << 10;
+
+/// What a body says that it is when it is decompressed, before it is; none for encodings that do not say it.
+pub fn inflated_size(encoding: Encoding, body: &[u8]) -> Option<usize> {
+    match encoding {
+        Encoding::Identity => Some(body.len()),
+        Encoding::Zstd => zstd::zstd_safe::get_frame_content_size(body).ok()?.and_then(|size| usize::try_from(size).ok()),
+        Encoding::Dcz => inflated_size(Encoding::Zstd, split(body)?.1),
+        Encoding::Gzip | Encoding::Bzip2 | Encoding::Xz => None,
+    }
+}
+
+/// What a body begins with that was compressed with a dictionary; the SHA-256 of that follows.
+pub const DCZ_MAGIC: [u8; 8] = [0x5e, 0x2a, 0x4d, 0x18, 0x20, 0, 0, 0];
+pub type DictionaryId = [u8; 32];
+
+/// The dictionary that a body names, and its frame.
+pub fn split(body: &[u8]) -> Option<(DictionaryId, &[u8])> {
+    let (head, frame) = body.split_at_checked(DCZ_MAGIC.len() + 32)?;
+    Some((head.strip_prefix(&DCZ_MAGIC)?.try_into().ok()?, frame))
+}
+
+/// Decompresses a frame that was made with a dictionary, as [`inflate`] does others. What the dictionary itself may bring, `brought` bytes, is no bomb.
+pub fn inflate_with(dictionary: &DDict<'_>, brought: usize, frame: &[u8], limits: &Limits, out: &mut Vec<u8>) -> Result<(), InflateError> {
+    thread_local! {
+        static CONTEXT: std::cell::RefCell<Option<zstd::zstd_safe::DCtx<'static>>> = const { std::cell::RefCell::new(None) };
+    }
+    out.clear();
+    let damaged = |why: &str| InflateError::Damaged("dcz", std::io::Error::other(why.to_owned()));
+    let by_ratio = FREE.max(frame.len().saturating_mul(limits.inflate_ratio)).saturating_add(brought);
+    let size = inflated_size(Encoding::Zstd, frame).ok_or_else(|| damaged("its frame does not say how large it is"))?;
+    if size > limits.inflated_bytes {
+        return Err(InflateError::TooLarge { limit: limits.inflated_bytes });
+    }
+    if size > by_ratio {
+        return Err(InflateError::TooDense { limit: limits.inflate_ratio });
+    }
+    if zstd::zstd_safe::find_frame_compressed_size(frame) != Ok(frame.len()) {
+        return Err(damaged("it is not one whole frame"));
+    }
+    out.reserve(size);
+    CONTEXT.with_borrow_mut(|context| {
+        let context = match context {
+            Some(c) => c,
+            none => none.insert(zstd::zstd_safe::DCtx::try_create().ok_or_else(|| damaged("no memory for a decoder"))?),
+        };
+        context.decompress_using_ddict(out, frame, dictionary).map(|_| ()).map_err(|code| {
+            let why = damaged(zstd::zstd_safe::get_error_name(code));
+            out.clear();
+            why
+        })
+    })
+}
 
 /// Decompresses into `out`, which is emptied first and keeps its memory.
 pub fn inflate(encoding: Encoding, body: &[u8], limits: &Limits, out: &mut Vec<u8>) -> Result<(), InflateError> {
@@ -66,6 +125,7 @@ pub fn inflate(encoding: Encoding, body: &[u8], limits: &Limits, out: &mut Vec<u
         Encoding::Gzip => ("gzip", flate2::read::GzDecoder::new(body).take(cut).read_to_end(out)),
         Encoding::Bzip2 => ("bzip2", bzip2::read::MultiBzDecoder::new(body).take(cut).read_to_end(out)),
         Encoding::Zstd => ("zstd", zstd(body, allowed, cut, out)),
+        Encoding::Dcz => return Err(InflateError::UnknownDictionary),
         Encoding::Xz => ("xz", xz(body).take(cut).read_to_end(out)),
     };
     read.map_err(|e| InflateError::Damaged(name, e))?;
@@ -91,6 +151,8 @@ pub fn stream<'a>(body: &'a [u8], cap: u64) -> std::io::Result<Capped<Box<dyn Re
         Encoding::Identity => Box::new(body),
         Encoding::Gzip => Box::new(flate2::read::MultiGzDecoder::new(body)),
         Encoding::Bzip2 => Box::new(bzip2::read::MultiBzDecoder::new(body)),
+        // No file is known to be compressed with a dictionary.
+        Encoding::Dcz => return Err(std::io::Error::other("compressed with a dictionary")),
         Encoding::Zstd => {
             let mut decoder = zstd::stream::read::Decoder::new(body)?;
             // 128 MiB: what `zstd --long` makes and Red Hat's archives use.

@@ -3,6 +3,7 @@
 pub mod digest;
 pub mod inflate;
 pub mod native;
+pub mod read;
 pub mod row;
 pub mod scap;
 pub mod table;

@@ -155,6 +155,7 @@ fn load(config: &Config, metrics: Arc<Metrics>, wake: Arc<Notify>) -> Result<Loa
     shard.begin(config.freshness, clock::now_ms());
     let reader: Arc<dyn Reader> = store.reader().into();
     let (ingest, writer) = pipeline(shard, Box::new(store), metrics, wake);
+    ingest.dictionaries.open(&config.data.join("dictionaries"), &config.limits, clock::now_ms());
     Ok(Loaded { ingest, writer, reader, access, pack, swap, sinks })
 }
 

@@ -293,6 +293,7 @@ impl Live {
     /// Whether a body is the last one, which brought the scan of this number, and its batch is on the disk.
     fn knows(&self, body: &BodyHash, sequence: u64, durable: u64) -> bool {
         self.sequence != 0
+            && body.length != 0
             && (self.body, self.length) == (body.hash, body.length)
             && self.sequence == low(sequence)
             && self.batch <= durable
@@ -497,6 +498,7 @@ impl Shard {
         let history_ms = self.policy.policy.history_ms;
         self.history.expire(history_ms, now_ms, &mut out.batch);
         self.age(now_ms, out);
+        self.fleet.images.forget_texts(self.limits.image_text_bytes);
         self.sweep(now_ms, out);
     }
 

@@ -35,6 +35,9 @@ pub struct BodyHash {
 }
 
 impl BodyHash {
+    /// Of a body that was not kept, as which no other one is recognised.
+    pub const NONE: BodyHash = BodyHash { length: 0, hash: 0 };
+
     pub fn of(body: &[u8]) -> BodyHash {
         static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::default);
         BodyHash { length: u32::try_from(body.len()).unwrap_or(u32::MAX), hash: KEY.hash_one(body) }
@@ -104,6 +107,26 @@ enum RowSet {
     Whole { order: Vec<RowId>, sorted: Vec<RowId> },
 }
 
+/// The tables of the scan that an upload makes.
+fn brought(prepared: &Prepared, before: Option<&Held>) -> Tables {
+    let mut tables = Tables::default();
+    if let (Some(before), Some(_)) = (before, &prepared.header.base) {
+        tables = Tables::clone(&before.tables);
+        tables.collected.retain(|t| !prepared.sends(*t));
+        tables.failed.retain(|t, _| !prepared.sends(*t));
+    }
+    for table in &prepared.tables {
+        match &table.error {
+            None => tables.collected.push(table.table),
+            Some(why) => {
+                tables.failed.insert(table.table, why.clone());
+            }
+        }
+    }
+    tables.collected.sort_unstable();
+    tables
+}
+
 impl Shard {
     /// The answer to a body that this endpoint has sent before, if it still says what is known: found without inflating it.
     /// INVARIANT: unchanged means unchanged under these rules; the classes are those of the present pack.
@@ -111,12 +134,48 @@ impl Shard {
     pub fn recognise(&self, endpoint: EndpointId, body: &BodyHash, durable: u64, now_ms: i64) -> Option<Uploaded> {
         let live = self.live.get(endpoint.0 as usize)?;
         let held = self.fleet.get(endpoint)?.held.as_ref()?;
-        // Who was not heard of for long is told to be back by the writer.
-        if !live.knows(body, held.sequence, durable) || self.awaits_scan(endpoint) || self.stale().contains(endpoint.0) {
+        if !live.knows(body, held.sequence, durable) || !self.may_be_brief(endpoint) {
             return None;
         }
         live.seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
         Some(self.uploaded(endpoint, held, false))
+    }
+
+    /// Whether an endpoint may be answered beside the writer: no task waits for its scan, and it was heard of lately, so that it is not told to be back.
+    fn may_be_brief(&self, at: EndpointId) -> bool {
+        !self.awaits_scan(at) && !self.stale().contains(at.0)
+    }
+
+    /// The same of an upload that was decoded and says what is known: for it nothing is to be written.
+    pub fn unchanged(&self, id: &str, prepared: &Prepared, durable: u64, now_ms: i64) -> Option<Uploaded> {
+        let at = self.fleet.find(id)?;
+        let (live, held) = (self.live.get(at.0 as usize)?, self.fleet.get(at)?.held.as_ref()?);
+        if !prepared.new.is_empty() || live.batch > durable || !self.may_be_brief(at) || self.accept(id, prepared, Some(held)).is_err() {
+            return None;
+        }
+        let RowSet::Near { plus, minus } = self.near(prepared.way.clone(), prepared, Some(held), &[])? else { return None };
+        if *plus != *held.plus || *minus != *held.minus || brought(prepared, Some(held)) != *held.tables {
+            return None;
+        }
+        live.seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
+        Some(self.uploaded(at, held, false))
+    }
+
+    /// The answer to an endpoint that says that its last scan is still the one of this digest; none where a scan must be applied to know what follows.
+    pub fn check_in(&self, id: &str, digest: Digest, durable: u64, now_ms: i64) -> Result<Option<Uploaded>, Refusal> {
+        let at = self.fleet.find(id).ok_or_else(|| Refusal::UnknownEndpoint(id.to_owned()))?;
+        let held = self.fleet.get(at).and_then(|e| e.held.as_ref());
+        let Some(held) = held.filter(|h| h.digest == digest) else {
+            return Err(Refusal::BaseMismatch { base: digest.to_string(), have: held.map(|h| h.digest) });
+        };
+        let live = self.live.get(at.0 as usize);
+        if !self.may_be_brief(at) || live.is_some_and(|l| l.batch > durable) {
+            return Ok(None);
+        }
+        // Nothing was heard of it since the start: the writer makes a place for it.
+        let Some(live) = live else { return Ok(None) };
+        live.seen_ms.store(now_ms, std::sync::atomic::Ordering::Relaxed);
+        Ok(Some(self.uploaded(at, held, false)))
     }
 
     fn uploaded(&self, at: EndpointId, held: &Held, changed: bool) -> Uploaded {
@@ -133,9 +192,22 @@ impl Shard {
         Verdict::ALL.into_iter().zip(self.fleet.classes.summary(class)).collect()
     }
 
-    pub(super) fn upload(&mut self, id: &str, prepared: Prepared, now_ms: i64, out: &mut Applied) -> Result<Uploaded, Refusal> {
+    /// Asks the new rows of an upload again, if they were asked by another pack or catalog and are few.
+    fn ask_again(&self, prepared: &mut Prepared) {
+        const FEW: usize = 256;
+        if (prepared.pack == self.pack.digest() && prepared.catalog == self.catalog_digest()) || prepared.new.len() > FEW {
+            return;
+        }
+        for row in &mut prepared.new {
+            row.said = Said::of(&self.pack, &self.catalog, &row.new.row);
+        }
+        (prepared.pack, prepared.catalog) = (self.pack.digest().to_owned(), self.catalog_digest().to_owned());
+    }
+
+    pub(super) fn upload(&mut self, id: &str, mut prepared: Prepared, now_ms: i64, out: &mut Applied) -> Result<Uploaded, Refusal> {
         let at = self.fleet.find(id).ok_or_else(|| Refusal::UnknownEndpoint(id.to_owned()))?;
         let before = self.fleet.get(at).and_then(|e| e.held.clone());
+        self.ask_again(&mut prepared);
         self.accept(id, &prepared, before.as_ref())?;
         self.within_bounds(&prepared, before.as_ref()).inspect_err(|refusal| {
             self.short_of_rows |= matches!(refusal, Refusal::FleetFull { .. });
@@ -170,7 +242,10 @@ impl Shard {
 
     /// Whether the upload may change anything. Nothing is changed before this says so.
     fn accept(&self, id: &str, prepared: &Prepared, before: Option<&Held>) -> Result<(), Refusal> {
-        if prepared.epoch != self.fleet.rows.epoch() || prepared.pack != self.pack.digest() || prepared.catalog != self.catalog_digest() {
+        if !self.fleet.rows.are_still(prepared.epoch, &prepared.rows)
+            || prepared.pack != self.pack.digest()
+            || prepared.catalog != self.catalog_digest()
+        {
             return Err(Refusal::Stale);
         }
         let said = &prepared.header.endpoint;
@@ -191,21 +266,7 @@ impl Shard {
         let new = std::mem::take(&mut prepared.new).into_iter().map(|row| self.intern_row(row, out)).collect::<Vec<_>>();
         let way = std::mem::take(&mut prepared.way);
         let rows = self.near(way, &prepared, before, &new).unwrap_or_else(|| self.whole(&prepared, before, &new));
-        let mut tables = Tables::default();
-        if let (Some(before), Some(_)) = (before, &prepared.header.base) {
-            tables = Tables::clone(&before.tables);
-            tables.collected.retain(|t| !prepared.sends(*t));
-            tables.failed.retain(|t, _| !prepared.sends(*t));
-        }
-        for table in prepared.tables {
-            match table.error {
-                None => tables.collected.push(table.table),
-                Some(why) => {
-                    tables.failed.insert(table.table, why);
-                }
-            }
-        }
-        tables.collected.sort_unstable();
+        let tables = brought(&prepared, before);
         let (added, removed) = match (&rows, before) {
             (RowSet::Near { plus, minus }, Some(before)) => turn((&before.plus, &before.minus), (plus, minus)),
             (RowSet::Whole { sorted, .. }, Some(before)) => difference(&self.fleet.rows_of(before), sorted),

@@ -2,8 +2,11 @@
 
 use std::io::Write;
 
-use hyper::header::{ALLOW, CONTENT_LENGTH, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
-use serde_json::json;
+use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
+use muster::scan::native;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::harness::{Home, Server, document, scan};
 
@@ -62,6 +65,127 @@ async fn a_change_names_its_base() {
     // The tables that the change left out are still there.
     let shown = server.get("/v1/endpoints/web-1/scan").await;
     assert_eq!(shown["tables"]["package"][0]["name"], "openssl");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_in_needs_no_body_and_names_the_last_scan() {
+    let (home, server, key) = enrolled("").await;
+    let path = |digest: &str| format!("/v1/endpoints/web-1/checkin?scan={digest}");
+    let check_in = async |server: &Server, key: &str, digest: &str| server.send("POST", &path(digest), key, HeaderMap::new(), "").await;
+    let before = check_in(&server, &key, &"0".repeat(64)).await;
+    assert_eq!((before.status, before.problem(), &before.body["have"]), (409, "base-mismatch", &Value::Null));
+    let uploaded = server.upload("web-1", &key, scan("1", &["openssl"])).await;
+    let digest = uploaded["scan"].as_str().unwrap();
+    let got = check_in(&server, &key, digest).await;
+    assert_eq!((got.status, &got.body["scan"], &got.body["verdicts"]), (200, &uploaded["scan"], &uploaded["verdicts"]), "{got:?}");
+    assert_eq!((got.body["changed"].as_bool(), got.body["sequence"].as_u64()), (Some(false), Some(1)));
+    let text = server.send("GET", "/metrics", "", HeaderMap::new(), "").await.body;
+    assert!(text.as_str().unwrap().contains("muster_uploads_total{outcome=\"recognised\"} 1"), "nothing was applied");
+    assert_eq!(check_in(&server, &key, "what").await.problem(), "bad-filter");
+    assert_eq!(check_in(&server, &server.admin, digest).await.status, 403);
+    assert_eq!(check_in(&server, "", digest).await.status, 401);
+    server.stop().await;
+    let server = home.start().await;
+    assert_eq!(check_in(&server, &key, digest).await.status, 200, "it is known after a restart");
+    let other = server.upload("web-1", &key, scan("0", &["openssl"])).await;
+    let got = check_in(&server, &key, digest).await;
+    assert_eq!((got.status, &got.body["have"]), (409, &other["scan"]));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dictionary_has_what_many_share_and_what_is_compressed_with_it_is_a_scan() {
+    let (home, server, key) = enrolled("").await;
+    let fetch = async |server: &Server, key: &str| {
+        let url = format!("{}/v1/dictionary", server.url);
+        let headers = HeaderMap::from_iter([(AUTHORIZATION, format!("Bearer {key}").parse().unwrap())]);
+        let client = muster::client::Client::new(&muster::client::Options::default()).unwrap();
+        client.send(hyper::Method::GET, &url, headers, bytes::Bytes::new(), std::time::Duration::from_secs(10), 1 << 20).await.unwrap()
+    };
+    assert_eq!(fetch(&server, &key).await.status, 404);
+    let packages: Vec<String> = (0..500).map(|n| format!("package-{}", n * 7919)).collect();
+    let names: Vec<&str> = packages.iter().map(String::as_str).collect();
+    let own = |more: &str| scan("1", &[&names[..], &[more]].concat());
+    server.upload("web-1", &key, own("secret-1")).await;
+    assert_eq!(fetch(&server, &key).await.status, 404, "nobody shares anything");
+    for other in ["web-2", "web-3", "web-4"] {
+        let key = server.enroll(other).await;
+        server.upload(other, &key, own(&format!("secret-{other}"))).await;
+    }
+    let got = fetch(&server, &key).await;
+    assert_eq!((got.status.as_u16(), got.headers[CONTENT_ENCODING].to_str().unwrap()), (200, "zstd"));
+    let mut dictionary = Vec::new();
+    muster::scan::inflate::inflate(muster::scan::inflate::Encoding::Zstd, &got.body, &Default::default(), &mut dictionary).unwrap();
+    let text = String::from_utf8(dictionary.clone()).unwrap();
+    assert!(text.contains("package-7919\"") && text.contains("debian") && !text.contains("secret"), "{text}");
+    let with = |text: &str| muster::dictionary::compress(text.as_bytes(), &dictionary).unwrap();
+    // As our own agents write it.
+    let written = |text: String| {
+        let (_, scan) = native::decode_scan(text.as_bytes(), &Default::default()).unwrap();
+        String::from_utf8(native::encode(&scan, None, |_| true)).unwrap()
+    };
+    let changed = written(scan("0", &[&names[..], &["another"]].concat()));
+    assert!(with(&changed).len() * 3 < zstd(changed.as_bytes()).len());
+    let got = server.put("web-1", &key, "dcz", with(&changed)).await;
+    assert_eq!((got.status, got.body["changed"].as_bool(), got.body["verdicts"]["pass"].as_u64()), (200, Some(true), Some(1)), "{got:?}");
+    let again = server.upload("web-1", &key, changed.clone()).await;
+    assert_eq!((&again["scan"], again["changed"].as_bool()), (&got.body["scan"], Some(false)));
+    let mut damaged = with(&own("x"));
+    damaged.truncate(60);
+    assert_eq!(server.put("web-1", &key, "dcz", damaged).await.problem(), "bad-encoding");
+    let stranger = muster::dictionary::compress(changed.as_bytes(), b"what nobody knows").unwrap();
+    let got = server.put("web-1", &key, "dcz", stranger).await;
+    assert_eq!((got.status, got.problem()), (415, "unknown-dictionary"));
+    assert_eq!(server.put("web-1", &key, "dcz", zstd(changed.as_bytes())).await.problem(), "unknown-dictionary");
+    server.stop().await;
+    let server = home.start().await;
+    assert_eq!(server.put("web-1", &key, "dcz", with(&own("y"))).await.status, 200, "it is known after a restart");
+    server.stop().await;
+}
+
+/// Sends a body in pieces, with pauses between them that let the server read each by itself.
+async fn put_in_pieces(server: &Server, key: &str, pieces: &[&[u8]]) -> (u16, Value) {
+    let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let length: usize = pieces.iter().map(|p| p.len()).sum();
+    let head = format!(
+        "PUT /v1/endpoints/web-1/scan HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for piece in pieces {
+        stream.write_all(piece).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scan_is_read_while_it_arrives() {
+    let (_home, server, key) = enrolled("").await;
+    let packages: Vec<String> = (0..200).map(|n| format!("package-{n}")).collect();
+    let names: Vec<&str> = packages.iter().map(String::as_str).collect();
+    let first = server.upload("web-1", &key, scan("1", &names)).await;
+    let same = scan("1", &names).into_bytes();
+    // The very first piece may come with the head and be empty of rows; cuts lie within a row, a string and a name.
+    let (status, got) = put_in_pieces(&server, &key, &[&same[..100], &same[100..5000], &same[5000..]]).await;
+    assert_eq!((status, &got["scan"], got["changed"].as_bool()), (200, &first["scan"], Some(false)), "{got}");
+    let mut names = names;
+    names[77] = "another";
+    let other = scan("0", &names).into_bytes();
+    let pieces: Vec<&[u8]> = other.chunks(other.len() / 7).collect();
+    let (status, got) = put_in_pieces(&server, &key, &pieces).await;
+    assert_eq!((status, got["changed"].as_bool(), got["verdicts"]["pass"].as_u64()), (200, Some(true), Some(1)), "{got}");
+    let again = server.upload("web-1", &key, scan("0", &names)).await;
+    assert_eq!((&again["scan"], again["changed"].as_bool()), (&got["scan"], Some(false)), "as when it is sent at once");
+    let wrong = String::from_utf8(other).unwrap().replacen("},{", "}],{", 1).into_bytes();
+    let (status, got) = put_in_pieces(&server, &key, &[&wrong[..2000], &wrong[2000..4000], &wrong[4000..]]).await;
+    assert_eq!((status, got["type"].as_str()), (400, Some("/problems/not-a-scan")), "{got}");
+    let shown = server.get("/v1/endpoints/web-1").await;
+    assert_eq!(shown["scan"]["digest"], again["scan"], "nothing of it was kept");
     server.stop().await;
 }
 

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use hyper::StatusCode;
-use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::super::problem::{Kind, Problem};
-use super::super::{Answer, Call, json, ok};
-use crate::access;
+use super::super::{Answer, Call, bytes, json, ok};
+use crate::access::{self, Who};
 use crate::clock;
+use crate::compute::compute;
+use crate::dictionary::Source;
+use crate::scan::digest::Digest;
 use crate::scan::inflate::Encoding;
 use crate::shard::{Input, Reply};
 
@@ -83,11 +86,56 @@ pub async fn scan(call: Call) -> Answer {
     let encoding = Encoding::by_name(name).filter(|_| encodings.next().is_none()).ok_or_else(|| Problem::unsupported_encoding(name))?;
     // Held until the answer: who is not admitted is told before the body is read.
     let length = call.headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok());
-    let admitted = core.ingest.admit(call.param(0), length, clock::now_ms())?;
-    let limit = core.ingest.limits().body_bytes;
-    let body = call.body(limit).await?;
-    let uploaded = core.ingest.upload_admitted(admitted, call.param(0), encoding, body, clock::now_ms()).await?;
-    ok(&uploaded)
+    let mut admitted = core.ingest.admit(call.param(0), length, clock::now_ms())?;
+    let ingest = &core.ingest;
+    let Some(mut pieces) = call.pieces(ingest.limits().body_bytes)? else {
+        return Err(Problem::new(Kind::BadBody, "the body was read already"));
+    };
+    let first = pieces.next().await?;
+    // Most bodies have come whole by now, or must be whole to be inflated. Others are read as they come.
+    let arriving = match &first {
+        Some(first) if encoding == Encoding::Identity && !pieces.is_end() => ingest.arrive(&admitted, call.param(0), first, clock::now_ms()),
+        _ => None,
+    };
+    let Some(mut arriving) = arriving else {
+        let body = pieces.whole(first).await?;
+        return ok(&ingest.upload_admitted(admitted, call.param(0), encoding, body, clock::now_ms()).await?);
+    };
+    let mut piece = first;
+    while let Some(bytes) = piece {
+        arriving = ingest.take_piece(arriving, bytes).await?;
+        piece = pieces.next().await?;
+    }
+    ok(&ingest.arrived(&mut admitted, arriving, clock::now_ms()).await?)
+}
+
+/// `POST /v1/endpoints/{id}/checkin?scan=<digest>`: the last scan is still this one. No body.
+pub async fn check_in(call: Call) -> Answer {
+    let core = call.core()?;
+    let query = call.query(&["scan"])?;
+    let given = query.get("scan").unwrap_or_default();
+    let Some(digest) = Digest::parse(given) else {
+        return Err(Problem::new(Kind::BadFilter, "`?scan=` is the digest of the last scan, as the answer to it said"));
+    };
+    let checked = core.ingest.check_in(call.param(0), digest, clock::now_ms()).await?;
+    ok(&checked)
+}
+
+/// `GET /v1/dictionary`: what the endpoint's uploads may be compressed with.
+pub async fn dictionary(call: Call) -> Answer {
+    call.query(&[])?;
+    let Who::Endpoint(id) = call.who.clone() else { return Err(Problem::new(Kind::Forbidden, "this is for endpoints")) };
+    let (ingest, now_ms) = (call.core()?.ingest.clone(), clock::now_ms());
+    let offered = compute(move || {
+        let source = Source::of(&ingest.read(), &id)?;
+        ingest.dictionaries.offer(source, ingest.limits(), now_ms)
+    });
+    let none = || Problem::new(Kind::NoDictionary, "too few endpoints are like this one, or it has sent no scan yet");
+    let offered = offered.await?.ok_or_else(none)?;
+    let mut response = bytes(offered.zipped.clone(), "application/octet-stream");
+    response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("zstd"));
+    response.headers_mut().insert("use-as-dictionary", HeaderValue::from_static("match=\"/v1/endpoints/*/scan\""));
+    Ok(response)
 }
 
 /// `GET /v1/collect`: what the rules need to have collected, for `muster scan` and the agent.

@@ -108,6 +108,7 @@ impl Shard {
         shard.load_decisions(store)?;
         shard.restore_history(store, history.as_ref())?;
         shard.stand_all();
+        shard.live.resize_with(shard.fleet.places() as usize, Default::default);
         let dropped = meta.get("seq").and_then(|n| n.parse().ok()).unwrap_or(0);
         shard.next_seq = last_event(store)?.max(dropped) + 1;
         Ok(shard)
