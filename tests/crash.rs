@@ -69,7 +69,6 @@ pub(crate) async fn start(config: &Path, address: SocketAddr, client: &Client) -
 
 /// The same with its log going somewhere.
 pub(crate) async fn start_telling(config: &Path, address: SocketAddr, client: &Client, log: Stdio) -> Daemon {
-    #[expect(clippy::zombie_processes, reason = "the caller kills it and waits, or the test ends")]
     let mut child = Command::new(env!("CARGO_BIN_EXE_muster"))
         .args(["serve", "--config"])
         .arg(config)
