@@ -255,7 +255,13 @@ mod tests {
             let Identity { id, hostname, labels } = Identity::of(&made, number);
             Newcomer { id, hostname, labels, key_hash: [7; 32], document: made.facts(number, 0).document() }
         };
-        let config = Config { data: folder.to_owned(), ..Config::default() };
+        let rules = folder.join("rules");
+        std::fs::create_dir(&rules).expect("rules");
+        let rule = "id: is-linux\ntitle: It is Linux\nseverity: low\nplatforms: [linux]\nrationale: it is a test\ncheck: os.id != \"other\"\nmissing: fail\n\
+            remediation: none\ntests:\n  - {pass: {os: [{family: linux, id: debian}]}}\n  - {fail: {os: [{family: linux, id: other}]}}\n";
+        std::fs::write(rules.join("pack.yaml"), "id: p\ntitle: t\nversion: 1.0.0\ndescription: d\n").expect("pack");
+        std::fs::write(rules.join("is-linux.yaml"), rule).expect("rule");
+        let config = Config { data: folder.to_owned(), packs: vec![rules], ..Config::default() };
         let mut building = Building::open(&config, false, 1).expect("open");
         building.add((0..4).map(new).collect(), 1).expect("added");
         building.close().expect("closed");

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::{Batch, Entries, Reader, Space, Store, StoreError, Take, Visit, segment};
+use super::{Batch, Entries, Entry, Reader, Space, Store, StoreError, Take, Visit, segment};
 
 /// Memory for blocks of the cold that were read lately.
 const CACHE_BYTES: u64 = 32 << 20;
@@ -151,7 +151,7 @@ impl Store for EmbeddedStore {
 }
 
 /// The next entry of a range.
-fn next(run: &mut fjall::Iter) -> Result<Option<(Vec<u8>, Vec<u8>)>, StoreError> {
+fn next(run: &mut fjall::Iter) -> Result<Option<Entry>, StoreError> {
     let entry = run.next().map(fjall::Guard::into_inner).transpose().map_err(|e| StoreError::Read(e.to_string()))?;
     Ok(entry.map(|(key, value)| (key.to_vec(), value.to_vec())))
 }

@@ -159,8 +159,11 @@ impl Batch {
     }
 }
 
-/// Keys and values of one space, in the order of keys.
-pub type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+/// A key and its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
+/// Those of one space, in the order of keys.
+pub type Entries = Vec<Entry>;
 
 /// What is done with each key and value.
 pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError> + 'v;

@@ -201,6 +201,7 @@ fn policy(number: usize, random: &mut Random) -> Policy {
     let web = Baseline { name: "web".into(), group: Some("web".into()), packages: vec![package("extra-1", "1")], ..Baseline::default() };
     let everything = Subscription { sink: SINKS[1].into(), events: vec!["*".into()] };
     let tickets = Subscription { sink: SINKS[0].into(), events: vec!["drift.*".into(), "task.*".into(), "patch.*".into()] };
+    let rest = Policy { refuse_again: random.percent(20), ..Policy::default() };
     Policy {
         // One of them means another set of endpoints under another policy.
         groups: vec![group("web", ["web", "db"][random.below(2)]), group("db", "db")],
@@ -209,7 +210,6 @@ fn policy(number: usize, random: &mut Random) -> Policy {
         drift: DriftPolicy { hold_ms: [0, HOUR_MS][random.below(2)], reopen_ms: 24 * HOUR_MS },
         excluded: if number == 2 { ["rule-5".to_owned()].into() } else { Default::default() },
         retention_ms: (5 + 20 * i64::try_from(random.below(3)).unwrap()) * 24 * HOUR_MS,
-        refuse_again: random.percent(20),
-        ..Policy::default()
+        ..rest
     }
 }
