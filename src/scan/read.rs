@@ -446,7 +446,7 @@ mod tests {
     "#;
 
     fn in_pieces(pieces: &[&[u8]], limits: &Limits) -> Result<Decoded, DecodeError> {
-        let mut reading = Pieces::default();
+        let mut reading = Pieces::within(usize::MAX);
         for piece in pieces {
             reading.take(piece, limits, &mut Nothing)?;
         }
@@ -494,7 +494,7 @@ mod tests {
     #[test]
     fn a_row_that_never_ends_is_not_waited_for() {
         let limits = Limits { row_bytes: 2000, value_bytes: 1000, ..Limits::default() };
-        let mut reading = Pieces::default();
+        let mut reading = Pieces::within(usize::MAX);
         reading.take(br#"{"format":"muster.scan/1","tables":{"sysctl":[{"key":""#, &limits, &mut Nothing).expect("begins");
         let refused = (0..100).find_map(|_| reading.take(&[b'x'; 100], &limits, &mut Nothing).err()).expect("refused");
         assert_eq!(refused.to_string(), "a row is over the limit of 2000 (limits.row_bytes)");

@@ -296,12 +296,13 @@ impl Play {
                 matches!(
                     error,
                     IngestError::Full(_)
-                        | IngestError::Busy(_)
+                        | IngestError::Turned(_)
                         | IngestError::Refused(
                             Refusal::BaseMismatch { .. }
                                 | Refusal::UnknownEndpoint(_)
-                                | Refusal::TooManyNewRows { .. }
-                                | Refusal::FleetFull(_)
+                                | Refusal::TooManyOwn { .. }
+                                | Refusal::FleetFull { .. }
+                                | Refusal::Stale
                         )
                 ),
                 "{id}: {error:?}"

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use muster::event::{Event, subscribed};
 use muster::policy::Subscription;
-use muster::state::{Batch, Entries, Reader, Space, Store, StoreError, Visit, segment, split_pair};
+use muster::state::{Batch, Entries, Reader, Space, Store, StoreError, Take, Visit, segment, split_pair};
 
 type Contents = BTreeMap<(Space, Vec<u8>), Vec<u8>>;
 
@@ -169,7 +169,10 @@ impl Disk {
                 None => self.durable.remove(&(*space, key.clone())),
             };
         }
-        self.hasher.update(format!("{:?} {drops}\n", batch.drop_segments).as_bytes());
+        self.hasher.update(format!("{:?} {:?} {drops}\n", batch.drop_segments, batch.drop_history).as_bytes());
+        if drops {
+            self.durable.retain(|(space, _), _| !matches!(space, Space::History(n) if batch.drop_history.contains(n)));
+        }
         if drops && !batch.drop_segments.is_empty() {
             let watch = &mut self.watch;
             self.durable.retain(|(space, key), _| {
@@ -284,5 +287,19 @@ impl Reader for Hardware {
 
     fn event(&self, seq: u64, at_ms: i64) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.disk().durable.get(&(Space::Events(segment(at_ms)), seq.to_be_bytes().to_vec())).cloned())
+    }
+
+    fn range(&self, space: Space, from: &[u8], take: &mut Take<'_>) -> Result<(), StoreError> {
+        let found: Entries = {
+            let disk = self.disk();
+            let all = disk.durable.range((space, from.to_vec())..).take_while(|((s, _), _)| *s == space);
+            all.map(|((_, k), v)| (k.clone(), v.clone())).collect()
+        };
+        for (key, value) in found {
+            if !take(&key, &value)? {
+                break;
+            }
+        }
+        Ok(())
     }
 }
