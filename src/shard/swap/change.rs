@@ -38,10 +38,15 @@ impl LeftOut {
     pub(super) fn of(shard: &Shard) -> Vec<LeftOut> {
         let classes = &shard.fleet.classes;
         let held = classes.held();
-        let of = |rule: RuleId| match classes.endpoints(rule, Verdict::NotSelected) as usize {
-            0 => LeftOut::Nowhere,
-            some if some < held => LeftOut::Somewhere,
-            _ => LeftOut::Everywhere,
+        let of = |rule: RuleId| {
+            // What uploads say while a lane is under way goes by the present policy, what was stored before a start by one that is not known.
+            let selected = shard.policy.selected.get(rule.index()).is_none_or(|s| *s);
+            let left_out = classes.endpoints(rule, Verdict::NotSelected) as usize;
+            match selected {
+                true if left_out == 0 => LeftOut::Nowhere,
+                false if left_out == held => LeftOut::Everywhere,
+                _ => LeftOut::Somewhere,
+            }
         };
         shard.pack.rules().map(of).collect()
     }
