@@ -20,7 +20,7 @@ mod receiver;
 mod scap;
 mod server;
 mod shard;
-mod swap;
 mod simulation;
+mod swap;
 mod tidy;
 mod versions;

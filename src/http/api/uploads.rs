@@ -94,7 +94,9 @@ pub async fn scan(call: Call) -> Answer {
     let first = pieces.next().await?;
     // Most bodies have come whole by now, or must be whole to be inflated. Others are read as they come.
     let arriving = match &first {
-        Some(first) if encoding == Encoding::Identity && !pieces.is_end() => ingest.arrive(&admitted, call.param(0), first, clock::now_ms()),
+        Some(first) if encoding == Encoding::Identity && !pieces.is_end() => {
+            ingest.arrive(&admitted, call.param(0), first, clock::now_ms())
+        }
         _ => None,
     };
     let Some(mut arriving) = arriving else {

@@ -38,10 +38,12 @@ impl LeftOut {
     pub(super) fn of(shard: &Shard) -> Vec<LeftOut> {
         let classes = &shard.fleet.classes;
         let held = classes.held();
+        // Endpoints that come while a lane is under way are judged by the present policy, whatever those say that are there.
+        let selected = |rule: RuleId| shard.policy.selected.get(rule.index()).is_none_or(|s| *s);
         let of = |rule: RuleId| match classes.endpoints(rule, Verdict::NotSelected) as usize {
-            0 => LeftOut::Nowhere,
-            some if some < held => LeftOut::Somewhere,
-            _ => LeftOut::Everywhere,
+            0 if selected(rule) => LeftOut::Nowhere,
+            all if all == held && !selected(rule) => LeftOut::Everywhere,
+            _ => LeftOut::Somewhere,
         };
         shard.pack.rules().map(of).collect()
     }
