@@ -74,9 +74,14 @@ impl Image {
 
     /// Takes what the rows say of patches now.
     fn note(&mut self, rows: &Rows) {
-        let mut notes: Vec<Note> = self.rows.iter().flat_map(|row| rows.notes(*row)).copied().collect();
-        notes.sort_unstable();
-        self.notes = notes.into();
+        self.notes = self.noted_by(|row| rows.notes(row));
+    }
+
+    /// What the rows say of patches together, sorted, if this is what each says.
+    pub fn noted_by<'n>(&self, notes: impl Fn(RowId) -> &'n [Note]) -> Box<[Note]> {
+        let mut all: Vec<Note> = self.rows.iter().flat_map(|row| notes(*row)).copied().collect();
+        all.sort_unstable();
+        all.into()
     }
 
     /// What the image's rows say of patches, sorted.
@@ -175,6 +180,11 @@ impl Images {
     /// Puts what an image's rows say to another pack in the place of what they say now, and gives that.
     pub fn replace_says(&mut self, id: ImageId, says: Says) -> Says {
         self.images.get_mut(&id).map(|image| std::mem::replace(&mut image.says, says)).unwrap_or_default()
+    }
+
+    /// The same with what they say of the patches of another catalog.
+    pub fn replace_notes(&mut self, id: ImageId, notes: Box<[Note]>) -> Box<[Note]> {
+        self.images.get_mut(&id).map(|image| std::mem::replace(&mut image.notes, notes)).unwrap_or_default()
     }
 
     /// The image that is nearest to a sorted row set, if it is near enough to keep few deviations.

@@ -193,6 +193,7 @@ impl Fleet {
         if let Some(Some(endpoint)) = self.endpoints.get_mut(slot(id)) {
             self.index.labelled_anew(id, &endpoint.labels, &labels);
             (endpoint.hostname, endpoint.labels, endpoint.key_hash) = (hostname, labels, key_hash);
+            self.touch(id);
         }
     }
 

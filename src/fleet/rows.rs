@@ -32,8 +32,6 @@ struct Entry {
     /// The row that came after it in the image that was founded last, [`NO_ROW`] if none did. A guess: what it means may have changed.
     next: RowId,
     digest: Digest,
-    /// What it says of the patches of the present catalog, sorted. Empty, and then without an allocation, for most rows.
-    notes: Box<[Note]>,
 }
 
 /// What a row says: asked once, when it is new, and again under another pack or catalog.
@@ -56,6 +54,8 @@ pub struct Rows {
     entries: Vec<Option<Entry>>,
     /// What rows say to the terms of the present pack. By row, and apart from them, so that another pack's answers take their place at once.
     hits: Vec<Box<[Hit]>>,
+    /// What they say of the patches of the present catalog, sorted, and apart in the same way. Empty, and then without an allocation, for most rows.
+    notes: Vec<Box<[Note]>>,
     free: Vec<RowId>,
     /// By table and bytes. INVARIANT: a hash is never proof; every find compares the bytes. The hash is keyed for this process.
     by_bytes: HashTable<RowId>,
@@ -81,6 +81,7 @@ impl Default for Rows {
         Rows {
             entries: Vec::new(),
             hits: Vec::new(),
+            notes: Vec::new(),
             free: Vec::new(),
             by_bytes: HashTable::new(),
             hasher: RandomState::default(),
@@ -199,12 +200,12 @@ impl Rows {
     }
 
     pub fn notes(&self, id: RowId) -> &[Note] {
-        self.entry(id).map_or(&[], |e| &e.notes)
+        self.notes.get(slot(id)).map_or(&[], |notes| notes)
     }
 
     /// What all rows say of patches; those that say nothing left out.
     pub fn all_notes(&self) -> impl Iterator<Item = &[Note]> {
-        self.entries.iter().flatten().map(|e| &*e.notes).filter(|n| !n.is_empty())
+        self.notes.iter().map(|notes| &**notes).filter(|n| !n.is_empty())
     }
 
     /// All canonical rows, in the order of their ids.
@@ -242,7 +243,7 @@ impl Rows {
         let Rows { entries, hasher, by_bytes, .. } = self;
         let entry = |(id, table, bytes): (RowId, TableId, Box<[u8]>)| {
             let (digest, hash) = (Digest::of_row(table, &bytes), hasher.hash_one((table.0, &*bytes)));
-            (hash, id, Entry { table, bytes, canonical: id, references: 0, next: NO_ROW, digest, notes: Box::default() })
+            (hash, id, Entry { table, bytes, canonical: id, references: 0, next: NO_ROW, digest })
         };
         let made: Vec<(u64, RowId, Entry)> = stored.into_par_iter().map(entry).collect();
         let highest = made.iter().map(|(_, id, _)| slot(*id) + 1).max().unwrap_or(0);
@@ -269,8 +270,9 @@ impl Rows {
         let Said { hits, notes } = said;
         let canonical = of.unwrap_or(id);
         self.bytes.all += bytes.len();
-        self.entries[slot(id)] = Some(Entry { table, bytes, canonical, references: 0, next: NO_ROW, digest, notes });
+        self.entries[slot(id)] = Some(Entry { table, bytes, canonical, references: 0, next: NO_ROW, digest });
         self.say(id, hits);
+        self.note(id, notes);
         self.index(id);
         id
     }
@@ -280,6 +282,18 @@ impl Rows {
             self.hits.resize_with(slot(id) + 1, Box::default);
         }
         self.hits[slot(id)] = hits;
+    }
+
+    fn note(&mut self, id: RowId, notes: Box<[Note]>) {
+        if self.notes.len() <= slot(id) {
+            self.notes.resize_with(slot(id) + 1, Box::default);
+        }
+        self.notes[slot(id)] = notes;
+    }
+
+    /// Puts what rows say of another catalog, by row, in the place of what they say now, and gives that.
+    pub fn replace_notes(&mut self, notes: Vec<Box<[Note]>>) -> Vec<Box<[Note]>> {
+        std::mem::replace(&mut self.notes, notes)
     }
 
     /// Puts the answers to another pack, by row, in the place of the present ones, and gives those.
@@ -344,6 +358,7 @@ impl Rows {
             self.bytes.all -= entry.bytes.len();
             self.entries[slot(id)] = None;
             self.say(id, Box::default());
+            self.note(id, Box::default());
             self.free.push(id);
             self.freed.push(id);
             if !alias {
@@ -373,11 +388,12 @@ impl Rows {
 
     /// Asks every row what it says of the patches of a new catalog, in parallel.
     pub fn note_all(&mut self, catalog: &Catalog, limits: &crate::limits::Limits) {
-        self.entries.par_iter_mut().enumerate().for_each(|(at, entry)| {
+        self.notes.resize_with(self.entries.len(), Box::default);
+        self.entries.par_iter().zip(&mut self.notes).enumerate().for_each(|(at, (entry, notes))| {
             let Some(entry) = entry else { return };
             if slot(entry.canonical) == at && super::sums::tells_of_patches(entry.table) {
                 let row = (!catalog.is_empty()).then(|| parse(entry.table, &entry.bytes, limits)).flatten();
-                entry.notes = row.map(|row| catalog.ask(&row)).unwrap_or_default();
+                *notes = row.map(|row| catalog.ask(&row)).unwrap_or_default();
             }
         });
     }

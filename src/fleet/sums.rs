@@ -3,6 +3,7 @@
 //! An image keeps the notes of its rows as one sorted list, so the sum of one patch is a look at a few neighbours, whatever the fleet's size and however many
 //! patches there are. Nothing is kept for an endpoint and a patch.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use super::image::{Image, ImageId};
@@ -43,25 +44,64 @@ fn without<'n>(all: &'n [Note], gone: &'n [Note]) -> impl Iterator<Item = Note> 
     })
 }
 
-impl Fleet {
-    fn notes_of(&self, rows: &[RowId], only: Option<&[PatchId]>) -> Vec<Note> {
+/// Notes that are kept aside until they take the place of the present ones.
+#[derive(Debug, Default)]
+pub struct Aside {
+    /// By row.
+    pub rows: Vec<Box<[Note]>>,
+    pub images: BTreeMap<ImageId, Box<[Note]>>,
+}
+
+impl Aside {
+    pub fn row(&self, id: RowId) -> &[Note] {
+        self.rows.get(id as usize).map_or(&[], |notes| notes)
+    }
+
+    pub fn put(&mut self, id: RowId, notes: Box<[Note]>) {
+        let slot = id as usize;
+        if self.rows.len() <= slot {
+            self.rows.resize_with(slot + 1, Box::default);
+        }
+        self.rows[slot] = notes;
+    }
+}
+
+/// What the fleet says of patches, under the present catalog or under one that is made ready.
+#[derive(Clone, Copy, Debug)]
+pub struct Noted<'f> {
+    fleet: &'f Fleet,
+    aside: Option<&'f Aside>,
+}
+
+impl<'f> Noted<'f> {
+    pub fn row(self, id: RowId) -> &'f [Note] {
+        self.aside.map_or_else(|| self.fleet.rows.notes(id), |aside| aside.row(id))
+    }
+
+    pub fn image(self, id: ImageId) -> &'f [Note] {
+        match self.aside {
+            None => self.fleet.images.get(id).map_or(&[], Image::notes),
+            Some(aside) => aside.images.get(&id).map_or(&[], |notes| notes),
+        }
+    }
+
+    fn of_rows(self, rows: &[RowId], only: Option<&[PatchId]>) -> Vec<Note> {
         let wanted = |n: &Note| only.is_none_or(|o| o.binary_search(&n.patch()).is_ok());
-        let mut out: Vec<Note> = rows.iter().flat_map(|r| self.rows.notes(*r)).copied().filter(wanted).collect();
+        let mut out: Vec<Note> = rows.iter().flat_map(|r| self.row(*r)).copied().filter(wanted).collect();
         out.sort_unstable();
         out
     }
 
     /// The sums of all patches that some row of an endpoint notes, by patch.
-    pub fn sums(&self, held: &Held) -> Vec<(PatchId, Sum)> {
-        let image = self.images.get(held.image).map_or(&[][..], Image::notes);
-        let minus = self.notes_of(&held.minus, None);
-        sums(without(image, &minus).chain(self.notes_of(&held.plus, None)))
+    pub fn sums(self, held: &Held) -> Vec<(PatchId, Sum)> {
+        let minus = self.of_rows(&held.minus, None);
+        sums(without(self.image(held.image), &minus).chain(self.of_rows(&held.plus, None)))
     }
 
     /// The sums of these patches, which are sorted: one for each.
-    pub fn sums_of(&self, held: &Held, patches: &[PatchId]) -> Vec<Sum> {
-        let image = self.images.get(held.image).map_or(&[][..], Image::notes);
-        let (plus, minus) = (self.notes_of(&held.plus, Some(patches)), self.notes_of(&held.minus, Some(patches)));
+    pub fn sums_of(self, held: &Held, patches: &[PatchId]) -> Vec<Sum> {
+        let image = self.image(held.image);
+        let (plus, minus) = (self.of_rows(&held.plus, Some(patches)), self.of_rows(&held.minus, Some(patches)));
         let of = |patch: &PatchId| {
             let mut sum = Sum::default();
             without(about(image, *patch), about(&minus, *patch)).for_each(|n| sum.add(n));
@@ -71,9 +111,41 @@ impl Fleet {
         patches.iter().map(of).collect()
     }
 
+    /// The sum of one patch at an image.
+    pub fn sum_at(self, image: ImageId, patch: PatchId) -> Sum {
+        let mut sum = Sum::default();
+        about(self.image(image), patch).iter().for_each(|n| sum.add(*n));
+        sum
+    }
+
     /// Patches that the rows by which an endpoint deviates from its image note; sorted.
-    pub fn deviating(&self, held: &Held) -> Vec<PatchId> {
-        patches_of(&self.rows, held.plus.iter().chain(&held.minus))
+    pub fn deviating(self, held: &Held) -> Vec<PatchId> {
+        let mut out: Vec<PatchId> = held.plus.iter().chain(&held.minus).flat_map(|row| self.row(*row)).map(|n| n.patch()).collect();
+        out.sort_unstable();
+        out.dedup();
+        out
+    }
+}
+
+impl Fleet {
+    /// What the fleet says of the patches of the present catalog.
+    pub fn noted_now(&self) -> Noted<'_> {
+        Noted { fleet: self, aside: None }
+    }
+
+    /// And by notes that are kept aside.
+    pub fn noted_by<'f>(&'f self, aside: &'f Aside) -> Noted<'f> {
+        Noted { fleet: self, aside: Some(aside) }
+    }
+
+    /// The sums of these patches, which are sorted, at an endpoint: one for each.
+    pub fn sums_of(&self, held: &Held, patches: &[PatchId]) -> Vec<Sum> {
+        self.noted_now().sums_of(held, patches)
+    }
+
+    /// The sums of all patches that some row of an endpoint notes, by patch.
+    pub fn sums(&self, held: &Held) -> Vec<(PatchId, Sum)> {
+        self.noted_now().sums(held)
     }
 
     /// Patches that some row of the fleet notes; sorted.

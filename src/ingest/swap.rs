@@ -1,4 +1,4 @@
-//! Swaps in a lane of their own: `another pack or policy -> a lane beside the writer -> one input that switches`.
+//! Swaps in a lane of their own: `another pack, policy or catalog -> a lane beside the writer -> one input that switches`.
 //!
 //! The lane is one thread. It looks at the state for a few milliseconds at a time and computes between, so that uploads have the other processors, and the lock, meanwhile. One
 //! swap goes on at a time; who comes with another one waits.
@@ -9,8 +9,9 @@ use std::time::Instant;
 use super::{Ingest, IngestError};
 use crate::compute::Panicked;
 use crate::pack::Pack;
+use crate::patch::catalog::Catalog;
 use crate::policy::Policy;
-use crate::shard::{Input, Lane, Progress, Refusal, Reply, Spent, Watching};
+use crate::shard::{CatalogLane, FeedNews, Input, Lane, Progress, Refusal, Reply, Spent, Watching};
 
 /// Touched endpoints that are left to be judged at the moment of the switch, while nothing else goes on.
 const LEFT: usize = 64;
@@ -18,9 +19,47 @@ const LEFT: usize = 64;
 const LEFT_AT_MOST: usize = 8192;
 const ROUNDS: usize = 4096;
 
+/// What comes.
+#[derive(Clone)]
+enum Swap {
+    Pack(Arc<Pack>, Policy),
+    Catalog(Arc<Catalog>, Vec<FeedNews>),
+}
+
+/// What is on its way.
+enum Driven {
+    Pack(Box<Lane>),
+    Catalog(Box<CatalogLane>),
+}
+
+impl Swap {
+    fn begin(self, look: &Ingest, watching: Watching) -> Driven {
+        match self {
+            Swap::Pack(pack, policy) => Driven::Pack(Box::new(Lane::begin(look, watching, pack, policy))),
+            Swap::Catalog(catalog, news) => Driven::Catalog(Box::new(CatalogLane::begin(look, Some(watching), catalog, news))),
+        }
+    }
+}
+
+impl Driven {
+    fn step(&mut self, look: &Ingest) -> Progress {
+        match self {
+            Driven::Pack(lane) => lane.step(look),
+            Driven::Catalog(lane) => lane.step(look),
+        }
+    }
+
+    fn ready(self) -> Input {
+        match self {
+            Driven::Pack(lane) => Input::Finish(lane),
+            Driven::Catalog(lane) => Input::FinishCatalog(lane),
+        }
+    }
+}
+
 /// How a lane came to its end.
 enum Ended {
-    Ready(Box<Lane>),
+    Ready(Input),
     /// The state has gone on without it.
     Lost,
     /// Nobody is there any more whom it could give anything.
@@ -33,11 +72,8 @@ impl Ingest {
         let _one_at_a_time = self.swapping.lock().await;
         let begun = Instant::now();
         tracing::info!(pack = pack.digest(), "a swap begins");
-        let switched = self.switch(&pack, &policy).await;
-        self.metrics.swap_progress.set(1.0);
-        if let Err(error) = switched {
-            // What is noted for nobody is in the way of everything else.
-            drop(self.submit(Input::Unwatch).await);
+        let to = Swap::Pack(pack.clone(), policy);
+        if let Err(error) = self.switch(&to).await {
             tracing::warn!(pack = pack.digest(), %error, "the swap did not come to its end; the present rules stay");
             return Err(error);
         }
@@ -48,17 +84,49 @@ impl Ingest {
         Ok(())
     }
 
-    async fn switch(self: &Arc<Self>, pack: &Arc<Pack>, policy: &Policy) -> Result<(), IngestError> {
+    /// Holds the fleet against another catalog of patches, and tells what became of the feeds that it is of. When it returns, that is durable.
+    pub async fn swap_catalog(self: &Arc<Self>, catalog: Arc<Catalog>, news: Vec<FeedNews>) -> Result<(), IngestError> {
+        let _one_at_a_time = self.swapping.lock().await;
+        let digest = catalog.digest();
+        // Nothing turns: there is only news to be told.
+        let of = digest.clone();
+        if self.look(move |shard| shard.catalog_digest() == of).await? {
+            return self.submit(Input::Catalog { catalog, news }).await.map(drop);
+        }
+        let begun = Instant::now();
+        tracing::info!(catalog = digest, "a swap of the catalog begins");
+        if let Err(error) = self.switch(&Swap::Catalog(catalog, news)).await {
+            tracing::warn!(catalog = digest, %error, "the swap did not come to its end; the present catalog stays");
+            return Err(error);
+        }
+        self.settle().await?;
+        let took = begun.elapsed();
+        self.metrics.swap_seconds.observe(took.as_secs_f64());
+        tracing::info!(catalog = digest, ?took, "the fleet is held against it");
+        Ok(())
+    }
+
+    async fn switch(self: &Arc<Self>, to: &Swap) -> Result<(), IngestError> {
+        let switched = self.try_switch(to).await;
+        self.metrics.swap_progress.set(1.0);
+        if switched.is_err() {
+            // What is noted for nobody is in the way of everything else.
+            drop(self.submit(Input::Unwatch).await);
+        }
+        switched
+    }
+
+    async fn try_switch(self: &Arc<Self>, to: &Swap) -> Result<(), IngestError> {
         loop {
             let Reply::Watching(watching) = self.submit(Input::Watch).await? else { return Err(IngestError::Stopping) };
-            let (ingest, pack, policy) = (Arc::downgrade(self), pack.clone(), policy.clone());
-            let lane = tokio::task::spawn_blocking(move || drive(&ingest, watching, pack, policy));
-            let lane = match lane.await.map_err(Panicked::from)? {
-                Ended::Ready(lane) => lane,
+            let (ingest, to) = (Arc::downgrade(self), to.clone());
+            let lane = tokio::task::spawn_blocking(move || drive(&ingest, watching, to));
+            let ready = match lane.await.map_err(Panicked::from)? {
+                Ended::Ready(ready) => ready,
                 Ended::Lost => continue,
                 Ended::Stopped => return Err(IngestError::Stopping),
             };
-            match self.submit(Input::Finish(lane)).await {
+            match self.submit(ready).await {
                 Ok(Reply::Switched(spent)) => {
                     drop_aside(spent);
                     return Ok(());
@@ -96,9 +164,9 @@ fn drop_aside(spent: Box<Spent>) {
 }
 
 /// Goes on as long as there is an [`Ingest`]: it must not be this thread that keeps the writer from ending.
-fn drive(ingest: &Weak<Ingest>, watching: Watching, pack: Arc<Pack>, policy: Policy) -> Ended {
+fn drive(ingest: &Weak<Ingest>, watching: Watching, to: Swap) -> Ended {
     let Some(here) = ingest.upgrade() else { return Ended::Stopped };
-    let mut lane = Box::new(Lane::begin(&*here, watching, pack, policy));
+    let mut lane = to.begin(&here, watching);
     drop(here);
     let mut rounds = 0;
     loop {
@@ -110,7 +178,7 @@ fn drive(ingest: &Weak<Ingest>, watching: Watching, pack: Arc<Pack>, policy: Pol
                 rounds += 1;
                 // Where uploads come as fast as they are judged, more are left to the moment of the switch.
                 if left <= LEFT || (rounds > ROUNDS && left <= LEFT_AT_MOST) {
-                    return Ended::Ready(lane);
+                    return Ended::Ready(lane.ready());
                 }
             }
         }

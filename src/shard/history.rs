@@ -26,7 +26,6 @@ impl Shard {
     }
 
     /// What a new catalog, or a decision about many endpoints, turned.
-    #[expect(dead_code, reason = "what turns at a new catalog is found by `Standing` so far")]
     pub(crate) fn record_patch_turns(&mut self, turns: &[PatchTurn], _now_ms: i64, out: &mut Applied) {
         turns.iter().for_each(|turn| self.history.patch_turn(turn, &mut out.batch));
         self.trends.doubt();

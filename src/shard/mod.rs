@@ -21,7 +21,7 @@ mod upload;
 pub use freshness::{Freshness, FreshnessCounts, ROUND_MS};
 pub use load::LoadError;
 pub use outbox::{Attempt, Pending};
-pub use patches::{Alert, AlertCause, FeedNews, PatchStand, PatchTotals, Posture};
+pub use patches::{Alert, AlertCause, CatalogLane, FeedNews, PatchStand, PatchTotals, Posture};
 pub use swap::{Lane, Progress, Spent, Watching};
 pub use upload::{BodyHash, Prepared, PreparedRow, Uploaded};
 
@@ -91,6 +91,8 @@ pub enum Input {
     Unwatch,
     /// It is made ready.
     Finish(Box<Lane>),
+    /// So is another catalog.
+    FinishCatalog(Box<CatalogLane>),
     /// Goes on with what a swap left to be done in small batches.
     Settle,
     /// Another catalog of patches, and what became of the feeds that it is of; or only the latter, with the catalog as it is.
@@ -126,6 +128,7 @@ impl Input {
         let rows = match self {
             Input::Upload { prepared, .. } => prepared.new.iter().map(|r| r.canonical.len() + 64).sum::<usize>() + 8 * prepared.rows.len(),
             Input::Finish(lane) => return SMALL.saturating_add(lane.bytes()),
+            Input::FinishCatalog(lane) => return SMALL.saturating_add(lane.bytes()),
             Input::KeepList(list) => list.patches.iter().map(|p| p.len() + 8).sum(),
             _ => 0,
         };
@@ -327,6 +330,7 @@ impl Shard {
         self.resolve_items();
         if self.has_exemptions() {
             self.stand_all();
+            self.watch_all();
         }
         None
     }
@@ -354,13 +358,13 @@ impl Shard {
                     out.wake_sinks = true;
                     Ok(Reply::Redelivered(self.outbox.revive(&sink, now_ms, &mut out.batch)))
                 }
-                swap @ (Input::Swap { .. } | Input::Watch | Input::Unwatch | Input::Finish(_) | Input::Settle) => {
-                    self.apply_swap(swap, now_ms, &mut out)
-                }
-                Input::Catalog { catalog, news } => {
-                    self.swap_catalog(catalog, &news, now_ms, &mut out);
-                    Ok(Reply::Swapped)
-                }
+                swap @ (Input::Swap { .. }
+                | Input::Watch
+                | Input::Unwatch
+                | Input::Finish(_)
+                | Input::FinishCatalog(_)
+                | Input::Catalog { .. }
+                | Input::Settle) => self.apply_swap(swap, now_ms, &mut out),
                 Input::KeepList(list) => self.keep_list(list, now_ms, &mut out),
                 Input::Exempt(exemption) => self.exempt(exemption, now_ms, &mut out),
                 Input::EndExemption { id, by } => self.end_exemption(&id, &by, now_ms, &mut out),

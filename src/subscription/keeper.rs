@@ -20,7 +20,7 @@ use crate::compute::compute;
 use crate::config::Config;
 use crate::ingest::{Ingest, IngestError};
 use crate::metrics::Metrics;
-use crate::shard::{FeedNews, Input};
+use crate::shard::FeedNews;
 
 /// Between two looks at what other processes did and at what is due.
 const LOOK: Duration = Duration::from_secs(2);
@@ -139,7 +139,7 @@ impl Keeper {
             told.counted = known.iter().filter_map(|(name, s)| Some((name.clone(), s.attempted?))).collect();
         }
         let news = news(&folder, &known, &told);
-        self.ingest.submit(Input::Catalog { catalog, news }).await?;
+        self.ingest.swap_catalog(catalog, news).await?;
         self.count(&known, &mut told);
         let seen: BTreeMap<String, u64> = known.iter().map(|(name, s)| (name.clone(), s.revision)).collect();
         if told.seen.as_ref() != Some(&seen) {

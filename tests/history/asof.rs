@@ -17,7 +17,7 @@ use muster::question::asof::{Answer, Endpoint, EndpointPatch, EndpointVerdict, E
 use muster::rule::{Source as Rules, SourceFile, read_pack};
 use muster::scan::table::TableId;
 use muster::scan::{Row, Scan, TableData, native};
-use muster::shard::{Input, PatchTotals, Shard};
+use muster::shard::{CatalogLane, Input, PatchTotals, Progress, Reply, Shard};
 use muster::simulate::Random;
 use muster::state::memory::MemoryStore;
 use muster::state::{SEGMENT_MS, Store};
@@ -268,7 +268,11 @@ impl Life {
             }
             15 => {
                 let catalog = catalog(&mut self.random);
-                self.apply(Input::Catalog { catalog, news: Vec::new() });
+                if self.random.percent(50) {
+                    self.apply(Input::Catalog { catalog, news: Vec::new() });
+                } else {
+                    self.swap_catalog_beside(catalog);
+                }
             }
             16 => self.exempt(id),
             17 => {
@@ -286,6 +290,26 @@ impl Life {
 
     pub(super) fn swap(&mut self) {
         self.apply(Input::Swap { pack: self.pack.clone(), policy: Box::new(self.policy.clone()) });
+    }
+
+    /// With uploads and removals between the steps of the lane.
+    fn swap_catalog_beside(&mut self, catalog: Arc<Catalog>) {
+        let Reply::Watching(watching) = self.daemon.apply(Input::Watch) else { panic!("a watch") };
+        let watching = (catalog.digest() != self.daemon.shard.catalog_digest()).then_some(watching);
+        let mut lane = CatalogLane::begin(&self.daemon.shard, watching, catalog, Vec::new());
+        for left in (0..6).rev() {
+            let id = self.id();
+            if !self.enrolled(id) {
+                self.apply(Input::Enroll { id: id.into(), hostname: format!("host-{id}"), labels: BTreeMap::new(), key_hash: [0; 32] });
+            } else if self.random.percent(80) {
+                let document = scan(id, &mut self.random);
+                self.daemon.upload(id, &document);
+            } else {
+                self.apply(Input::Remove { endpoint: id.into() });
+            }
+            while left < 3 && matches!(lane.step(&self.daemon.shard), Progress::Working(_)) {}
+        }
+        self.apply(Input::FinishCatalog(Box::new(lane)));
     }
 
     fn exempt(&mut self, id: &str) {

@@ -4,6 +4,7 @@
 //! gone. So an update compiles what changed.
 
 mod ask;
+mod common;
 mod compile;
 mod key;
 mod wire;
@@ -15,6 +16,7 @@ use super::rank::{self, Rank};
 use super::{Note, PATCHES_MAX, PatchId};
 use crate::scan::Row;
 
+pub use common::Common;
 pub use compile::compile;
 pub use wire::{Segment, verify, write_file};
 

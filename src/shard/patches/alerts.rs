@@ -1,5 +1,7 @@
 //! Alerts: critical or exploited patches that were published and are missing somewhere. `published -> alert -> resolved`, one record a patch.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -58,7 +60,7 @@ impl Shard {
 
     /// Where the catalog has a feed's patch.
     pub(super) fn patch_of_feed(&self, feed: &str, patch: &str) -> Option<PatchId> {
-        self.catalog.find(patch).into_iter().find(|p| self.catalog.id(*p).is_some_and(|(_, of)| of == feed))
+        super::lane::patch_of_feed(&self.catalog, feed, patch)
     }
 
     pub(in crate::shard) fn restore_alert(&mut self, alert: Alert) {
@@ -130,7 +132,6 @@ impl Shard {
 
     /// Holds all alerts against a new catalog, for which everything was counted anew. What is missing nowhere now was not deployed in this moment: what is said of it changed.
     pub(super) fn settle_alerts(&mut self, news: &[FeedNews], now_ms: i64, out: &mut Applied) {
-        self.watch_all();
         self.patches.unsettled = false;
         let all: Vec<(String, String)> = self.patches.alerts.keys().cloned().collect();
         for of in all {
@@ -146,13 +147,13 @@ impl Shard {
 
     /// Whether to apply this computes in parallel.
     pub fn computes_in_parallel(&self, input: &Input) -> bool {
-        matches!(input, Input::Swap { .. } | Input::Finish(_) | Input::Catalog { .. })
-            || (self.patches.unsettled && matches!(input, Input::Tick))
+        matches!(input, Input::Swap { .. } | Input::Finish(_)) || (self.patches.unsettled && matches!(input, Input::Tick))
     }
 
     /// After a start: the alerts that were open, held against the catalog that is there now.
     pub(in crate::shard) fn settle_after_load(&mut self, now_ms: i64, out: &mut Applied) {
         if self.patches.unsettled && !self.catalog.is_empty() {
+            self.watch_all();
             self.settle_alerts(&[], now_ms, out);
         }
     }
@@ -163,11 +164,23 @@ impl Shard {
         self.end_alerts(AlertCause::Exempt, now_ms, out);
     }
 
-    /// Counts the endpoints that miss the patches of the alerts.
-    pub(super) fn watch_all(&mut self) {
+    /// Takes the counts of a new catalog's lane.
+    pub(super) fn watch_counted(&mut self, missing: &BTreeMap<PatchId, u32>) {
+        let places = self.alert_places().into_iter();
+        self.patches.watched =
+            places.map(|(patch, of)| (patch, Watch { of, missing: missing.get(&patch).copied().unwrap_or(0) })).collect();
+    }
+
+    fn alert_places(&self) -> Vec<(PatchId, (String, String))> {
         let mut places: Vec<(PatchId, (String, String))> =
             self.patches.alerts.keys().filter_map(|of| Some((self.patch_of_feed(&of.0, &of.1)?, of.clone()))).collect();
         places.sort_unstable();
+        places
+    }
+
+    /// Counts the endpoints that miss the patches of the alerts.
+    pub(in crate::shard) fn watch_all(&mut self) {
+        let places = self.alert_places();
         let counted = if places.is_empty() { Vec::new() } else { self.tally(places.iter().map(|(p, _)| *p).collect()) };
         let watches = places.into_iter().zip(counted);
         self.patches.watched =

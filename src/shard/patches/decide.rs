@@ -188,6 +188,7 @@ impl Shard {
     fn exempt_anew(&mut self, exemption: &Exemption, cause: AlertCause, now_ms: i64, out: &mut Applied) {
         let new = Exempting::new(&self.decisions, &self.patches.expired);
         let old = std::mem::replace(&mut self.patches.exempting, new);
+        self.patches.decided += 1;
         let noted = self.fleet.noted();
         let patches: Vec<PatchId> = noted.into_iter().filter(|p| self.catalog.id(*p).is_some_and(|(id, _)| means(exemption, id))).collect();
         let all: Vec<EndpointId> = match &exemption.scope {

@@ -6,6 +6,8 @@
 mod alerts;
 mod decide;
 mod exempt;
+mod lane;
+mod marks;
 mod news;
 mod require;
 mod turn;
@@ -15,6 +17,7 @@ pub(super) use require::Required;
 pub(super) use turn::shown;
 
 pub use alerts::{Alert, AlertCause};
+pub use lane::CatalogLane;
 pub use news::FeedNews;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +28,7 @@ use serde::Serialize;
 use super::Shard;
 use crate::feed::model::Level;
 use crate::fleet::rows::{RowId, parse};
-use crate::fleet::sums::about;
+use crate::fleet::sums::{Noted, about};
 use crate::fleet::{Endpoint, EndpointId, Fleet, Held};
 use crate::patch::catalog::Catalog;
 use crate::patch::stand::Sum;
@@ -169,6 +172,8 @@ pub(super) struct Patches {
     postures: Vec<Posture>,
     totals: PatchTotals,
     exempting: Exempting,
+    /// Counts what turned exemptions.
+    decided: u64,
     /// Exemptions that are over.
     expired: BTreeSet<String>,
     /// By feed and patch.
@@ -189,8 +194,11 @@ impl Patches {
 }
 
 /// What decides how patches stand at an endpoint, beside its rows' notes.
+#[derive(Clone, Copy)]
 struct Ground<'s> {
     shard: &'s Shard,
+    noted: Noted<'s>,
+    catalog: &'s Catalog,
     endpoint: &'s Endpoint,
     held: &'s Held,
     not_collected: bool,
@@ -200,18 +208,48 @@ struct Ground<'s> {
 impl<'s> Ground<'s> {
     /// Of an endpoint whose posture is up to date.
     fn new(shard: &'s Shard, at: EndpointId, endpoint: &'s Endpoint, held: &'s Held) -> Ground<'s> {
-        Ground { shard, endpoint, held, not_collected: shard.posture(at).not_collected, exempting: &shard.patches.exempting }
+        let not_collected = shard.posture(at).not_collected;
+        Ground::by(shard, shard.fleet.noted_now(), &shard.catalog, (endpoint, held), not_collected)
     }
 
     /// Of one that changed since.
     fn anew(shard: &'s Shard, endpoint: &'s Endpoint, held: &'s Held) -> Ground<'s> {
-        Ground {
-            shard,
-            endpoint,
-            held,
-            not_collected: undecided(&shard.fleet, held, |os| shard.is_windows(os)),
-            exempting: &shard.patches.exempting,
+        let not_collected = undecided(&shard.fleet, held, |os| shard.is_windows(os));
+        Ground::by(shard, shard.fleet.noted_now(), &shard.catalog, (endpoint, held), not_collected)
+    }
+
+    /// By the notes of some catalog.
+    fn by(
+        shard: &'s Shard,
+        noted: Noted<'s>,
+        catalog: &'s Catalog,
+        (endpoint, held): (&'s Endpoint, &'s Held),
+        not_collected: bool,
+    ) -> Ground<'s> {
+        Ground { shard, noted, catalog, endpoint, held, not_collected, exempting: &shard.patches.exempting }
+    }
+
+    /// Whether it must be looked at patch by patch: something else than its rows decides.
+    fn is_special(&self) -> bool {
+        self.not_collected || self.exempting.any_for(self.endpoint, &self.shard.policy.policy)
+    }
+
+    /// The posture of one whose patches stand as its image's do, but for these.
+    fn posture_of(&self, image: Posture, own: &[PatchId], states: &[State], weight: impl Fn(PatchId) -> Weight) -> Posture {
+        let mut posture = image;
+        for (patch, to) in own.iter().zip(states) {
+            let weight = weight(*patch);
+            posture.step(self.noted.sum_at(self.held.image, *patch).state(), weight, false);
+            posture.step(*to, weight, true);
         }
+        posture
+    }
+
+    /// The posture of one that is special.
+    fn posture_by(&self, states: &[(PatchId, State)], weight: impl Fn(PatchId) -> Weight) -> Posture {
+        let mut posture = Posture { not_collected: self.not_collected, ..Posture::default() };
+        states.iter().for_each(|(patch, state)| posture.step(*state, weight(*patch), true));
+        posture
     }
 
     /// Before what people decided. What its own row proves holds whatever else was collected.
@@ -227,7 +265,7 @@ impl<'s> Ground<'s> {
         if !matches!(raw, State::Missing | State::Superseded) || self.exempting.is_empty() {
             return None;
         }
-        let (id, _) = self.shard.catalog.id(patch)?;
+        let (id, _) = self.catalog.id(patch)?;
         self.exempting.of(id, self.endpoint, &self.shard.policy.policy).map(|e| e.id.as_str())
     }
 
@@ -245,13 +283,13 @@ impl<'s> Ground<'s> {
 
     /// States of these patches, which are sorted.
     fn states_of(&self, patches: &[PatchId]) -> Vec<State> {
-        let sums = self.shard.fleet.sums_of(self.held, patches);
+        let sums = self.noted.sums_of(self.held, patches);
         patches.iter().zip(&sums).map(|(p, sum)| self.state(*p, sum)).collect()
     }
 
     /// States of all patches that its rows note.
     fn states(&self) -> Vec<(PatchId, State)> {
-        self.shard.fleet.sums(self.held).into_iter().map(|(p, sum)| (p, self.state(p, &sum))).collect()
+        self.noted.sums(self.held).into_iter().map(|(p, sum)| (p, self.state(p, &sum))).collect()
     }
 }
 
@@ -432,7 +470,7 @@ impl<'s> Tally<'s> {
     fn take(&self, at: EndpointId, endpoint: &Endpoint, counts: &mut Counts) {
         let Some(held) = &endpoint.held else { return };
         let ground = Ground::new(self.shard, at, endpoint, held);
-        if ground.not_collected || self.touches(held) || ground.exempting.any_for(endpoint, &self.shard.policy.policy) {
+        if self.touches(held) || ground.is_special() {
             for (counted, state) in counts.by_patch.iter_mut().zip(ground.states_of(&self.patches)) {
                 counted[state as usize] += 1;
             }

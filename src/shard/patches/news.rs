@@ -1,17 +1,17 @@
-//! A new catalog meets all endpoints: every distinct row is asked again, postures are made anew, and what feeds published is told once a feed and once a patch that
-//! somebody must look at; never once an endpoint.
+//! A new catalog meets all endpoints: what a [`CatalogLane`] has made ready takes the place of what is there, and what feeds published is told once a feed and once a patch
+//! that somebody must look at; never once an endpoint.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use super::{PatchId, Weight};
+use super::marks::Mark;
+use super::{CatalogLane, PatchId, Weight};
 use crate::fleet::EndpointId;
-use crate::patch::State;
+use crate::history::PatchTurn;
 use crate::patch::catalog::Catalog;
-use crate::shard::{Applied, Shard};
+use crate::shard::{Applied, Progress, Refusal, Shard, Spent};
 use crate::state::Space;
 
 /// Patches that an event about a feed names of each kind; the counts are of all.
@@ -56,69 +56,85 @@ impl Shard {
         self.catalog_at_start();
     }
 
-    pub(in crate::shard) fn swap_catalog(&mut self, catalog: Arc<Catalog>, news: &[FeedNews], now_ms: i64, out: &mut Applied) {
-        let digest = catalog.digest();
-        let turned = digest != self.patches.digest;
-        let present = self.patches.digest.clone();
-        let before = (turned && self.catalog_turns(&present, &digest, now_ms)).then(|| self.standing(out));
-        let old = std::mem::replace(&mut self.catalog, catalog);
-        // The process was away, not the catalog.
-        let known = self.patches.stored.take().is_some_and(|stored| stored == digest);
-        let mut fresh = Vec::new();
-        if turned {
-            out.batch.put(Space::Meta, "catalog", digest.as_str());
-            self.patches.digest = digest;
-            self.renumbered();
-            self.fleet.note_all(&self.catalog, &self.limits);
-            self.stand_all();
-            if let Some(before) = before {
-                self.record_standing(&before, out);
-            }
-            self.resolve_items();
-            fresh = if known { Vec::new() } else { self.fresh(&old, news) };
-        }
-        self.tell_news(news, &fresh, now_ms, out);
-        if turned {
-            self.settle_alerts(news, now_ms, out);
-            self.publish(fresh, now_ms, out);
-            self.check_patches(|_| true, now_ms, out);
+    /// A whole swap at once: at the start, and where nobody waits.
+    pub(in crate::shard) fn swap_catalog(&mut self, catalog: Arc<Catalog>, news: Vec<FeedNews>, now_ms: i64, out: &mut Applied) {
+        let watching = (catalog.digest() != self.patches.digest).then(|| self.watching());
+        let mut lane = CatalogLane::begin(self, watching, catalog, news);
+        while !matches!(lane.step(self), Progress::Caught(0) | Progress::Lost) {}
+        let quiet = lane.is_quiet();
+        // INVARIANT: nothing else was applied between, so that it is never refused.
+        if self.finish_catalog(lane, now_ms, out).is_ok() && !quiet {
+            while self.settle(now_ms, out) > 0 {}
         }
     }
 
-    /// Patches that are critical or exploited and new, or were neither under the catalog before. Those that most endpoints miss come first.
-    fn fresh(&self, old: &Catalog, news: &[FeedNews]) -> Vec<Fresh> {
-        let mut found: BTreeMap<PatchId, &'static str> = BTreeMap::new();
-        let alarmed = |feed: &str, id: &str| {
-            let before = old.find(id).into_iter().find(|p| old.id(*p).is_some_and(|(_, of)| of == feed));
-            before.map(|p| Weight::of(old, p).alarms())
-        };
-        for feed in news.iter().filter(|n| n.error.is_none()) {
-            let named: Vec<&Box<str>> = feed.added.iter().chain(&feed.changed).collect();
-            let alarming = named.into_par_iter().filter_map(|id| {
-                let patch = self.patch_of_feed(&feed.feed, id).filter(|p| Weight::of(&self.catalog, *p).alarms())?;
-                match alarmed(&feed.feed, id) {
-                    None => Some((patch, "new")),
-                    Some(false) => Some((patch, "changed")),
-                    Some(true) => None,
-                }
-            });
-            found.extend(alarming.collect::<Vec<_>>());
+    /// Switches to what a lane has made ready. Refused if something else came between; it has changed nothing then.
+    pub(in crate::shard) fn finish_catalog(&mut self, mut lane: CatalogLane, now_ms: i64, out: &mut Applied) -> Result<Spent, Refusal> {
+        while lane.is_caught() && lane.is_of(self) && !matches!(lane.catch_up(self, usize::MAX), Progress::Caught(0) | Progress::Lost) {}
+        if !lane.is_caught() || !lane.is_of(self) || lane.catch_up(self, usize::MAX) != Progress::Caught(0) {
+            return Err(Refusal::Stale);
         }
-        // What is known of a CVE may have changed without a word of the feed: it is attacked now.
-        for patch in self.fleet.noted().into_iter().filter(|p| self.weight(*p).alarms()) {
-            if let Some((id, feed)) = self.catalog.id(patch)
-                && alarmed(feed, id) == Some(false)
-            {
-                found.insert(patch, "changed");
+        // The process was away, not the catalog.
+        let known = self.patches.stored.take().is_some_and(|stored| stored == lane.digest);
+        let (news, mut fresh) = (std::mem::take(&mut lane.news), Vec::new());
+        self.catalog = lane.catalog.clone();
+        if lane.is_quiet() {
+            self.tell_news(&news, &fresh, now_ms, out);
+            return Ok(Spent::of_catalog(lane));
+        }
+        self.fleet.unwatch();
+        let missing = self.switch_catalog(&mut lane, now_ms, out);
+        if !known {
+            fresh = self.fresh(&lane, &missing);
+        }
+        self.tell_news(&news, &fresh, now_ms, out);
+        self.watch_counted(&missing);
+        self.settle_alerts(&news, now_ms, out);
+        self.publish(fresh, now_ms, out);
+        self.settle_also(&lane.due, out);
+        Ok(Spent::of_catalog(lane))
+    }
+
+    /// Puts what a lane has made ready in the place of what is there. How many endpoints miss the patches that somebody must look at.
+    fn switch_catalog(&mut self, lane: &mut CatalogLane, now_ms: i64, out: &mut Applied) -> BTreeMap<PatchId, u32> {
+        let before = std::mem::replace(&mut self.patches.digest, lane.digest.clone());
+        let record = self.catalog_turns(&before, &lane.digest, now_ms);
+        out.batch.put(Space::Meta, "catalog", lane.digest.as_str());
+        self.renumbered();
+        lane.aside.rows = self.fleet.rows.replace_notes(std::mem::take(&mut lane.aside.rows));
+        for (image, notes) in &mut lane.aside.images {
+            *notes = self.fleet.images.replace_notes(*image, std::mem::take(notes));
+        }
+        std::mem::swap(&mut self.patches.weights, &mut lane.weights);
+        std::mem::swap(&mut self.patches.postures, &mut lane.postures);
+        self.patches.totals = lane.totals;
+        self.trends.doubt();
+        let (mut missing, mut turns) = (BTreeMap::new(), Vec::new());
+        for (mark, endpoints) in lane.marked() {
+            match mark {
+                Mark::Missing(patch) => drop(missing.insert(patch, u32::try_from(endpoints.len()).unwrap_or(u32::MAX))),
+                Mark::Turned { patch, from, to } => turns.extend(lane.places.name(patch).map(|(patch, feed)| PatchTurn {
+                    feed: feed.into(),
+                    patch: patch.into(),
+                    from,
+                    to,
+                    endpoints,
+                })),
             }
         }
-        let patches: Vec<PatchId> = found.keys().copied().collect();
-        let counted = if patches.is_empty() { Vec::new() } else { self.tally(patches) };
-        let mut fresh: Vec<Fresh> = found
-            .into_iter()
-            .zip(counted)
-            .map(|((patch, why), counts)| Fresh { patch, weight: self.weight(patch), why, missing: counts[State::Missing as usize] })
-            .collect();
+        if record {
+            self.record_patch_turns(&turns, now_ms, out);
+        }
+        self.resolve_items();
+        missing
+    }
+
+    /// Patches that are critical or exploited and new, or were neither under the catalog before. Those that most endpoints miss come first.
+    fn fresh(&self, lane: &CatalogLane, missing: &BTreeMap<PatchId, u32>) -> Vec<Fresh> {
+        let counted = |patch: &PatchId| missing.get(patch).copied().unwrap_or(0);
+        let of =
+            |(patch, why): (&PatchId, &&'static str)| Fresh { patch: *patch, weight: self.weight(*patch), why, missing: counted(patch) };
+        let mut fresh: Vec<Fresh> = lane.fresh.iter().map(of).collect();
         fresh.sort_by_key(|f| (std::cmp::Reverse(f.missing), !f.weight.exploited, std::cmp::Reverse(f.weight.level), f.patch));
         fresh
     }

@@ -191,11 +191,11 @@ impl Shard {
         for (at, endpoint) in self.fleet.iter() {
             let Some(held) = &endpoint.held else { continue };
             let ground = Ground::new(self, at, endpoint, held);
-            let all = ground.not_collected || ground.exempting.any_for(endpoint, &self.policy.policy);
+            let all = ground.is_special();
             let states = if all {
                 ground.states()
             } else {
-                let own = self.fleet.deviating(held);
+                let own = ground.noted.deviating(held);
                 let states = ground.states_of(&own);
                 own.into_iter().zip(states).collect()
             };
@@ -296,25 +296,12 @@ impl Shard {
     /// An endpoint's posture: its image's, but for the patches that its own rows note; patch by patch where something else decides.
     fn posture_from(&self, endpoint: &Endpoint, held: &Held, images: &BTreeMap<ImageId, Posture>, windows: &HashSet<RowId>) -> Posture {
         let not_collected = undecided(&self.fleet, held, |os| windows.contains(&os));
-        let ground = Ground { shard: self, endpoint, held, not_collected, exempting: &self.patches.exempting };
-        if ground.not_collected || ground.exempting.any_for(endpoint, &self.policy.policy) {
-            let mut posture = Posture { not_collected: ground.not_collected, ..Posture::default() };
-            ground.states().into_iter().for_each(|(patch, state)| posture.step(state, self.weight(patch), true));
-            return posture;
+        let ground = Ground::by(self, self.fleet.noted_now(), &self.catalog, (endpoint, held), not_collected);
+        if ground.is_special() {
+            return ground.posture_by(&ground.states(), |patch| self.weight(patch));
         }
-        let mut posture = images.get(&held.image).copied().unwrap_or_default();
-        let own = self.fleet.deviating(held);
-        if own.is_empty() {
-            return posture;
-        }
-        let as_image = Held { plus: Box::default(), minus: Box::default(), ..held.clone() };
-        let (from, to) = (self.fleet.sums_of(&as_image, &own), self.fleet.sums_of(held, &own));
-        for (patch, (from, to)) in own.iter().zip(from.iter().zip(&to)) {
-            let weight = self.weight(*patch);
-            posture.step(from.state(), weight, false);
-            posture.step(to.state(), weight, true);
-        }
-        posture
+        let own = ground.noted.deviating(held);
+        ground.posture_of(images.get(&held.image).copied().unwrap_or_default(), &own, &ground.states_of(&own), |patch| self.weight(patch))
     }
 
     /// Counts of some patches over the fleet, in parallel: for the writer only, which has threads of its own then.

@@ -38,15 +38,12 @@ impl LeftOut {
     pub(super) fn of(shard: &Shard) -> Vec<LeftOut> {
         let classes = &shard.fleet.classes;
         let held = classes.held();
-        let of = |rule: RuleId| {
-            // What uploads say while a lane is under way goes by the present policy, what was stored before a start by one that is not known.
-            let selected = shard.policy.selected.get(rule.index()).is_none_or(|s| *s);
-            let left_out = classes.endpoints(rule, Verdict::NotSelected) as usize;
-            match selected {
-                true if left_out == 0 => LeftOut::Nowhere,
-                false if left_out == held => LeftOut::Everywhere,
-                _ => LeftOut::Somewhere,
-            }
+        // Endpoints that come while a lane is under way are judged by the present policy, whatever those say that are there.
+        let selected = |rule: RuleId| shard.policy.selected.get(rule.index()).is_none_or(|s| *s);
+        let of = |rule: RuleId| match classes.endpoints(rule, Verdict::NotSelected) as usize {
+            0 if selected(rule) => LeftOut::Nowhere,
+            all if all == held && !selected(rule) => LeftOut::Everywhere,
+            _ => LeftOut::Somewhere,
         };
         shard.pack.rules().map(of).collect()
     }

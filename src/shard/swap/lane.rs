@@ -101,6 +101,12 @@ pub struct Watching {
     pub(super) first: ClassId,
 }
 
+impl Watching {
+    pub(in crate::shard) fn watch(&self) -> u64 {
+        self.watch
+    }
+}
+
 impl Lane {
     pub fn begin<L: Look>(look: &L, watching: Watching, pack: Arc<Pack>, policy: Policy) -> Lane {
         let fingerprint = policy.fingerprint();
@@ -209,7 +215,11 @@ impl Lane {
     fn look(&mut self, shard: &Shard) -> Option<Stage> {
         let (through, next) = match self.stage {
             Stage::Carry => (self.anew.carry(&shard.fleet, &self.change, &mut self.asked, &self.limits), Stage::Images),
-            Stage::Images => (self.anew.add_images(&shard.fleet), Stage::Judge),
+            // An image that was founded since has rows that came since.
+            Stage::Images => {
+                let rows = self.anew.carry(&shard.fleet, &self.change, &mut self.asked, &self.limits);
+                (rows && self.anew.add_images(&shard.fleet), Stage::Judge)
+            }
             Stage::Join => (self.join(shard), Stage::Group),
             Stage::Group => (self.parts.group(shard), Stage::Classify),
             Stage::Classify => (self.parts.classify(shard, &self.change, &mut self.heirs), Stage::Count),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use roaring::{MultiOps, RoaringBitmap};
 use serde_json::json;
 
-use super::{Applied, Input, Of, Refusal, Reply, Shard};
+use super::{Applied, CatalogLane, Input, Of, Refusal, Reply, Shard};
 use crate::drift::{Cause, Change as Drift, Episode, Stand, stand};
 use crate::fleet::EndpointId;
 use crate::fleet::classes::Classes;
@@ -44,6 +44,16 @@ pub struct Spent {
     says: Vec<Says>,
     classes: Classes,
     lane: Option<Box<Lane>>,
+    catalog: Option<Box<CatalogLane>>,
+}
+
+impl Spent {
+    /// What was there before is in the lane now.
+    pub(super) fn of_catalog(lane: CatalogLane) -> Spent {
+        let mut spent = Spent::default();
+        drop(spent.catalog.replace(Box::new(lane)));
+        spent
+    }
 }
 
 impl Shard {
@@ -242,16 +252,20 @@ impl Shard {
         named
     }
 
+    /// So many endpoints more.
+    pub(super) fn settle_also(&mut self, endpoints: &RoaringBitmap, out: &mut Applied) {
+        self.settling |= endpoints;
+        if !self.settling.is_empty() {
+            out.batch.put(Space::Meta, "settling", "1");
+        }
+    }
+
     /// Tasks may be many, and need not be in the batch of the switch: they follow in batches of their own, and a start goes on with them.
     fn begin_settling(&mut self, lane: &Lane, out: &mut Applied) {
         if lane.is_idle() {
             return;
         }
-        self.settling |= &lane.due.endpoints;
-        self.settling |= &lane.due.touched;
-        if !self.settling.is_empty() {
-            out.batch.put(Space::Meta, "settling", "1");
-        }
+        self.settle_also(&(&lane.due.endpoints | &lane.due.touched), out);
     }
 
     /// Holds some of the endpoints that a swap left for it against the baselines. How many are left.
@@ -295,6 +309,8 @@ impl Shard {
             Input::Watch => return Ok(Reply::Watching(self.watching())),
             Input::Unwatch => self.fleet.unwatch(),
             Input::Finish(lane) => return self.finish(*lane, now_ms, out).map(|spent| Reply::Switched(Box::new(spent))),
+            Input::FinishCatalog(lane) => return self.finish_catalog(*lane, now_ms, out).map(|spent| Reply::Switched(Box::new(spent))),
+            Input::Catalog { catalog, news } => self.swap_catalog(catalog, news, now_ms, out),
             Input::Settle => return Ok(Reply::Settled { left: self.settle(now_ms, out) }),
             _ => return Ok(Reply::Done),
         }

@@ -1,5 +1,6 @@
 //! Patches through the shard: uploads, new catalogs, exemptions, lists and baselines.
 
+mod lane;
 pub(crate) mod model;
 pub(crate) mod random;
 mod required;

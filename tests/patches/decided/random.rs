@@ -110,23 +110,44 @@ pub(crate) fn news_between(old: &Catalog, new: &Catalog) -> FeedNews {
     }
 }
 
-struct Play {
-    home: Home,
-    random: Random,
+pub(super) struct Play {
+    pub(super) home: Home,
+    pub(super) random: Random,
     machines: BTreeMap<&'static str, Machine>,
-    ticked_ms: i64,
+    pub(super) ticked_ms: i64,
 }
 
 impl Play {
-    fn new(seed: u64) -> Play {
+    pub(super) fn new(seed: u64, policy: Policy) -> Play {
         let mut random = Random::new(seed);
-        let home = Home::new(policy(), advisories(&mut random));
+        let home = Home::new(policy, advisories(&mut random));
         Play { home, random, machines: BTreeMap::new(), ticked_ms: 0 }
     }
 
     fn step(&mut self) {
+        let what = self.random.below(20);
+        self.happen(what);
+        self.check();
+    }
+
+    pub(super) fn check(&self) {
+        model::check(&self.home.daemon.shard, self.ticked_ms);
+    }
+
+    /// Something that goes on beside a lane; somebody decides something only if that may be.
+    pub(super) fn happen_beside(&mut self, decides: bool) {
+        let all: &[usize] = if decides { &[0, 1, 2, 3, 4, 9, 10, 13, 15, 16] } else { &[0, 1, 2, 9, 10] };
+        let what = all[self.random.below(all.len())];
+        self.happen(what);
+    }
+
+    pub(super) fn attempt_stale(&mut self, input: Input) -> Refusal {
+        self.home.attempt(input).expect_err("refused")
+    }
+
+    fn happen(&mut self, what: usize) {
         let id = IDS[self.random.below(IDS.len())];
-        match self.random.below(20) {
+        match what {
             0..=8 => self.upload(id),
             9 => self.reenroll(id),
             10 => {
@@ -152,7 +173,7 @@ impl Play {
                 self.home.daemon.apply(Input::Tick);
                 self.ticked_ms = self.home.daemon.now_ms;
             }
-            17 => drop(self.home.daemon.shard.fleet.rows.sweep()),
+            17 => drop(self.home.daemon.shard.fleet.sweep()),
             18 => {
                 // Other groups.
                 let mut policy = self.home.policy.clone();
@@ -168,7 +189,6 @@ impl Play {
                 self.ticked_ms = self.home.daemon.now_ms;
             }
         }
-        model::check(&self.home.daemon.shard, self.ticked_ms);
     }
 
     fn reenroll(&mut self, id: &'static str) {
@@ -214,7 +234,7 @@ impl Play {
 
 /// `MUSTER_CASES` asks for more.
 #[expect(clippy::disallowed_methods, reason = "how long to test is not configuration")]
-fn cases() -> u32 {
+pub(super) fn cases() -> u32 {
     std::env::var("MUSTER_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(24)
 }
 
@@ -223,7 +243,7 @@ proptest! {
 
     #[test]
     fn what_is_kept_is_what_all_rows_say(seed in any::<u64>()) {
-        let mut play = Play::new(seed);
+        let mut play = Play::new(seed, policy());
         for _ in 0..40 {
             play.step();
         }

@@ -167,14 +167,14 @@ fn what_a_feed_could_not_bring_is_told_and_changes_nothing() {
 }
 
 #[test]
-fn new_rows_of_a_scan_prepared_under_another_catalog_are_asked_again() {
+fn the_new_rows_of_a_scan_prepared_under_another_catalog_are_asked_again() {
     let mut home = fleet();
     let document = native::encode(&Machine::linux(&[("openssl", "9")]).scan("a"), None, |_| true);
     let hash = muster::shard::BodyHash::of(&document);
     let prepared = muster::ingest::prepare(&home.daemon.shard, "a", &document, hash).unwrap();
     home.swap(vec![openssl("10", "high")], news(&["DSA-1"], &[], &[]));
     home.attempt(Input::Upload { endpoint: "a".into(), prepared: Box::new(prepared) }).unwrap();
-    assert_eq!(home.state("a", "DSA-1"), State::Missing);
+    assert_eq!(home.state("a", "DSA-1"), State::Missing, "9 is before 10");
 }
 
 #[test]
