@@ -87,7 +87,7 @@ pub(crate) fn run(corpus: &Corpus, report: &mut Report) {
         }
         if wanted.is_empty() || wanted.iter().any(|w| w == "dictionary") {
             let load = with_dictionary(corpus, &mut clients).await;
-            measure(load, clients).await;
+            measure(load, clients, report).await;
         } else {
             drop(clients);
         }
@@ -149,7 +149,7 @@ async fn with_dictionary(corpus: &Corpus, clients: &mut [Client]) -> Load {
     let bodies: Vec<Bytes> = raw.map(|raw| muster::dictionary::compress(&raw, &dictionary).unwrap().into()).collect();
     println!("  with a dictionary of {} bytes a body has {} instead of {}", dictionary.len(), bodies[1].len(), load.bodies[1].len());
     load.anchor_bodies = Some(std::mem::replace(&mut load.bodies, bodies));
-    Load { name: "changed scans, zstd with a dictionary / zstd read and inflated", goal: "", encoding: Some("dcz"), ..load }
+    Load { key: "http-dictionary", name: "changed scans, zstd with a dictionary / zstd read and inflated", encoding: Some("dcz"), ..load }
 }
 
 fn without_id(mut scan: Scan) -> Scan {

@@ -155,7 +155,8 @@ fn same_as_fresh(daemon: &Daemon, pack: &Arc<Pack>, policy: &Policy) -> Result<(
         let Some(held) = &endpoint.held else { continue };
         let mut hits: Vec<_> = a.hits_of(held).map(|h| (h.term, h.answer)).collect();
         let mut rows: Vec<_> = a.rows_of(held).iter().flat_map(|r| a.rows.hits(*r)).map(|h| (h.term, h.answer)).collect();
-        (hits.sort_unstable(), rows.sort_unstable());
+        hits.sort_unstable();
+        rows.sort_unstable();
         prop_assert_eq!(hits, rows);
     }
     prop_assert_eq!(a.index().difference(&a.index_anew()), None);
@@ -246,7 +247,7 @@ proptest! {
         // All that happens before the switch happens under the old generation, wherever the lane is.
         let mut left = between.clone().into_iter();
         swap_in_lane(&mut lane, &pack, &policy, &mut |daemon| left.by_ref().next().iter().for_each(|what| happen(daemon, what)));
-        left.for_each(|what| panic!("{what:?} did not happen"));
+        prop_assert!(left.next().is_none(), "something did not happen");
         between.iter().for_each(|what| happen(&mut whole, what));
         whole.apply(Input::Swap { pack: pack.clone(), policy: Box::new(policy.clone()) });
         prop_assert_eq!(verdicts(&lane), verdicts(&whole));

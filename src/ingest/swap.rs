@@ -171,7 +171,7 @@ fn drive(ingest: &Weak<Ingest>, watching: Watching, to: Swap) -> Ended {
     let mut rounds = 0;
     loop {
         let Some(here) = ingest.upgrade().filter(|i| !i.is_poisoned()) else { return Ended::Stopped };
-        match lane.step(&*here) {
+        match lane.step(&here) {
             Progress::Working(share) => here.metrics.swap_progress.set(share),
             Progress::Lost => return Ended::Lost,
             Progress::Caught(left) => {

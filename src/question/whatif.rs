@@ -245,11 +245,10 @@ impl<L: Look> Run<'_, L> {
             // Both must be caught up with under the same lock. The one that is not goes on under one of its own.
             let outcome = self.before.ready(|shard, before| {
                 let old = pair.old.map(|rule| answer(before, rule, &shard.fleet, self.among()));
-                let after = self.after.if_ready(shard, |after| {
+                self.after.if_ready(shard, |after| {
                     let new = pair.new.map(|rule| answer(after, rule, &shard.fleet, self.among()));
                     self.outcome(shard, pair, old, new)
-                });
-                after
+                })
             })?;
             if let Some(outcome) = outcome {
                 return Ok(outcome);

@@ -66,13 +66,16 @@ pub(super) struct Profile {
     pub(super) spots: Vec<u32>,
 }
 
+/// A package, its release, and its version if it is not the release's.
+type Package = (Binary, usize, Option<u32>);
+
 /// Rows by what they are made from: the same one is made once.
 #[derive(Debug)]
 pub(super) struct Lines {
     seed: u64,
     pub(super) spots: Vec<Spot>,
     ways: Vec<Vec<Arc<Line>>>,
-    packages: Mutex<HashMap<(Binary, usize, Option<u32>), Arc<Line>>>,
+    packages: Mutex<HashMap<Package, Arc<Line>>>,
 }
 
 impl Lines {

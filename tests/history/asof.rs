@@ -196,9 +196,11 @@ pub(super) fn of_group(all: &BTreeMap<&'static str, Endpoint>, group: Option<&st
             named.insert(e.id.clone());
         }
     }
-    let mut patches = Patches::default();
-    patches.missing_by_severity = Level::ALL.into_iter().map(|l| (l.name(), 0)).collect();
-    patches.states = PatchTotals::STATES.into_iter().map(|s| (s.name(), 0)).collect();
+    let mut patches = Patches {
+        missing_by_severity: Level::ALL.into_iter().map(|l| (l.name(), 0)).collect(),
+        states: PatchTotals::STATES.into_iter().map(|s| (s.name(), 0)).collect(),
+        ..Patches::default()
+    };
     for patch in scanned.iter().flat_map(|e| e.patches.iter().flatten()) {
         *patches.states.get_mut(patch.state).unwrap() += 1;
         if let Some(level) = patch.severity {

@@ -12,7 +12,7 @@ const GROUP: &str = "[[group]]\nname = \"web\"\nendpoints = [\"web-*\"]\n";
 /// An instant between what was and what comes.
 async fn instant() -> String {
     tokio::time::sleep(Duration::from_millis(20)).await;
-    let now = jiff::Timestamp::now().to_string();
+    let now = muster::clock::now().to_string();
     tokio::time::sleep(Duration::from_millis(20)).await;
     now
 }

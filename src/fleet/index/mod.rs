@@ -282,7 +282,7 @@ impl Index {
     /// Bytes that it takes, about.
     pub fn bytes(&self) -> usize {
         let clusters: usize = self.clusters.iter().map(|c| size_of::<Cluster>() + bitmap_bytes(&c.endpoints)).sum();
-        let labels = self.labels.iter().flat_map(|(_, values)| values.iter().map(|(v, e)| v.len() + 64 + bitmap_bytes(e)));
+        let labels = self.labels.values().flat_map(|values| values.iter().map(|(v, e)| v.len() + 64 + bitmap_bytes(e)));
         let tables: usize = self.tables.iter().map(|rows| rows.capacity() * size_of::<RowId>()).sum();
         clusters
             + labels.sum::<usize>()

@@ -32,13 +32,16 @@ const ENDPOINTS: u32 = 8192;
 const RUNS: usize = 16;
 const DAY_MS: i64 = 24 * 3_600_000;
 
+/// Which tables were collected, the day of the scan, and the rows that endpoint-level programs read.
+type Read = (TableStates, i64, Box<[RowId]>);
+
 /// A walk over all endpoints. Each is looked at once, as it is then.
 #[derive(Debug)]
 pub struct Walk {
     rules: Vec<RuleId>,
     next: u32,
     verdicts: Vec<Vec<(u32, Verdict)>>,
-    known: HashMap<(TableStates, i64, Box<[RowId]>), Arc<Joined>>,
+    known: HashMap<Read, Arc<Joined>>,
     /// Of endpoints that are as their image in all that is joined.
     plain: HashMap<(ImageId, TableStates, i64), Arc<Joined>>,
     runs: usize,

@@ -11,6 +11,8 @@ use crate::shard::stored::{Known, OldEndpoint, class};
 use crate::shard::swap::stored::{self as generation, Moved};
 use crate::state::{Batch, Space, Store, StoreError, decode};
 
+type Part = Vec<(EndpointId, Endpoint)>;
+
 /// Records that are decoded together.
 const PART: usize = 4096;
 
@@ -107,7 +109,7 @@ impl Shard {
     }
 
     /// Endpoints of an earlier version are written anew, so that their numbers are kept.
-    fn convert(&mut self, store: &mut dyn Store, old: Vec<OldEndpoint>, all: &mut Vec<(EndpointId, Endpoint)>) -> Result<(), LoadError> {
+    fn convert(&mut self, store: &mut dyn Store, old: Vec<OldEndpoint>, all: &mut Part) -> Result<(), LoadError> {
         let mut next = all.last().map_or(0, |(at, _)| at.0 + 1);
         let mut old = old.into_iter().peekable();
         while old.peek().is_some() {
@@ -123,8 +125,8 @@ impl Shard {
 }
 
 /// Every stored endpoint, in no order. Reading takes as long as decoding, so they go on beside each other.
-fn read_endpoints(store: &dyn Store, known: &Known, old: &mut Vec<OldEndpoint>) -> Result<Vec<(EndpointId, Endpoint)>, StoreError> {
-    let decoded: Mutex<Vec<Result<Vec<(EndpointId, Endpoint)>, StoreError>>> = Mutex::default();
+fn read_endpoints(store: &dyn Store, known: &Known, old: &mut Vec<OldEndpoint>) -> Result<Part, StoreError> {
+    let decoded: Mutex<Vec<Result<Part, StoreError>>> = Mutex::default();
     let decode = |part: Vec<(Vec<u8>, Vec<u8>)>| {
         let read = part.iter().map(|(k, v)| known.endpoint(k, v)).collect();
         decoded.lock().unwrap_or_else(PoisonError::into_inner).push(read);

@@ -54,15 +54,7 @@ impl Shard {
             meta.insert(String::from_utf8_lossy(k).into_owned(), String::from_utf8_lossy(v).into_owned());
             Ok(())
         })?;
-        let store_id = match meta.get("id") {
-            Some(id) => id.clone(),
-            None => {
-                let mut batch = Batch::default();
-                batch.put(Space::Meta, "id", new_id);
-                store.commit(&batch)?;
-                new_id.to_owned()
-            }
-        };
+        let store_id = own_id(store, meta.get("id"), new_id)?;
         let pack = meta.get("pack").and_then(|digest| old_pack(digest));
         let known_pack = pack.is_some();
         let pack = pack.unwrap_or(empty);
@@ -191,6 +183,17 @@ impl From<OldTask> for Task {
         let action = Action { package, state: installed, minimum, scheme, patch: None };
         Task { id, item, baselines, action, state, blocked, attempts, created_ms, changed_ms, message }
     }
+}
+
+/// What identifies the store; a new one gets its id now.
+fn own_id(store: &mut dyn Store, known: Option<&String>, new_id: &str) -> Result<String, StoreError> {
+    if let Some(id) = known {
+        return Ok(id.clone());
+    }
+    let mut batch = Batch::default();
+    batch.put(Space::Meta, "id", new_id);
+    store.commit(&batch)?;
+    Ok(new_id.to_owned())
 }
 
 /// The number of the newest event, 0 if there is none. INVARIANT: of all segments, for a clock that was set back puts later numbers into earlier ones.

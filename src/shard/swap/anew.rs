@@ -127,13 +127,16 @@ impl Anew {
     }
 }
 
+/// Which tables were collected, the day of the scan, and the rows that endpoint-level programs read.
+type Read = (TableStates, i64, Box<[RowId]>);
+
 /// Judges endpoints by the new pack.
 #[derive(Default)]
 pub(super) struct Judge {
     tallies: Tallies,
     /// The rows of an image that endpoint-level programs read.
     bases: HashMap<ImageId, Box<[RowId]>>,
-    known: HashMap<(TableStates, i64, Box<[RowId]>), Arc<Joined>>,
+    known: HashMap<Read, Arc<Joined>>,
     /// Of endpoints that are as their image in all that is joined.
     plain: HashMap<(ImageId, TableStates, i64), Arc<Joined>>,
     /// Programs run.

@@ -106,7 +106,9 @@ impl Maker {
                 kept.keep(&due, &body, self.keep);
                 let kib = u32::try_from(body.len() / 1024 + 1).unwrap_or(u32::MAX);
                 let room = self.room.clone().try_acquire_many_owned(kib).or_else(|_| {
-                    full.take().map(|tell| tell());
+                    if let Some(tell) = full.take() {
+                        tell();
+                    }
                     runtime.block_on(self.room.clone().acquire_many_owned(kib))
                 });
                 // The room is closed when it is over.
@@ -116,6 +118,8 @@ impl Maker {
                 }
             }
         }
-        full.take().map(|tell| tell());
+        if let Some(tell) = full.take() {
+            tell();
+        }
     }
 }
