@@ -38,7 +38,7 @@ pub(crate) fn run(report: &mut Report) {
     let Some(folder) = folder() else {
         return report.skip(&KEYS, "MUSTER_MILLION names no folder for the fleet");
     };
-    let endpoints: u32 = std::env::var("MUSTER_MILLION_ENDPOINTS").map_or(1_000_000, |n| n.parse().unwrap());
+    let endpoints: u32 = std::env::var_os("MUSTER_MILLION_ENDPOINTS").map_or(1_000_000, |n| n.to_str().unwrap().parse().unwrap());
     Report::head();
     let begun = report.lines().len();
     for (name, deviation, memory) in [("once", 1.0, "million-memory"), ("eight", 8.0, "million-memory-8x")] {
