@@ -3,8 +3,8 @@
 //! Coded as RFC 9842 says (`dcz`): 8 bytes that are always the same, the SHA-256 of the dictionary, a zstd frame. There are few of them; one that nobody has used for
 //! a day makes room for another, and who uses it afterwards is told so and sends without. They lie beside the store as files, so that a restart makes none of them unknown.
 //!
-//! INVARIANT: an endpoint learns nothing of another one. A dictionary has rows of [`SHARED`] tables only, which say what is installed and how the system is set, and
-//! only those that at least [`SHARERS`] endpoints have; and it is for endpoints that are at an image like the one that it was made of.
+//! INVARIANT: an endpoint learns nothing of another one. A dictionary has rows of `SHARED` tables only, which say what is installed and how the system is set, and
+//! only those that at least `SHARERS` endpoints have; and it is for endpoints that are at an image like the one that it was made of.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -2,7 +2,7 @@
 //!
 //! An endpoint is an image with rows beside it (plus) and rows that it lacks (minus), and so is the index: under each image the endpoints that have it, as a bitmap;
 //! under each row the images that hold it, the endpoints that have it beside their image, and those that lack it. That takes a few bytes a deviation, whatever the
-//! number of rows an endpoint has. Beside it: endpoints by labels, rows by table, and by their values in columns that questions have wanted ([`column`]).
+//! number of rows an endpoint has. Beside it: endpoints by labels, rows by table, and by their values in columns that questions have wanted (`column`).
 //!
 //! INVARIANT: it is what [`super::Fleet::index_anew`] makes of the fleet; tests/inverted.rs holds it.
 
