@@ -70,18 +70,8 @@ impl Ingest {
     /// Judges the fleet by another pack or policy. When it returns, that is durable, and what the baselines require by it is queued.
     pub async fn swap(self: &Arc<Self>, pack: Arc<Pack>, policy: Policy) -> Result<(), IngestError> {
         let _one_at_a_time = self.swapping.lock().await;
-        let begun = Instant::now();
-        tracing::info!(pack = pack.digest(), "a swap begins");
-        let to = Swap::Pack(pack.clone(), policy);
-        if let Err(error) = self.switch(&to).await {
-            tracing::warn!(pack = pack.digest(), %error, "the swap did not come to its end; the present rules stay");
-            return Err(error);
-        }
-        self.settle().await?;
-        let took = begun.elapsed();
-        self.metrics.swap_seconds.observe(took.as_secs_f64());
-        tracing::info!(pack = pack.digest(), ?took, "the fleet is judged by it");
-        Ok(())
+        let digest = pack.digest().to_owned();
+        self.go("pack", &digest, &Swap::Pack(pack, policy)).await
     }
 
     /// Holds the fleet against another catalog of patches, and tells what became of the feeds that it is of. When it returns, that is durable.
@@ -93,16 +83,21 @@ impl Ingest {
         if self.look(move |shard| shard.catalog_digest() == of).await? {
             return self.submit(Input::Catalog { catalog, news }).await.map(drop);
         }
+        self.go("catalog", &digest, &Swap::Catalog(catalog, news)).await
+    }
+
+    /// The whole of a swap, counted and told.
+    async fn go(self: &Arc<Self>, of: &str, digest: &str, to: &Swap) -> Result<(), IngestError> {
         let begun = Instant::now();
-        tracing::info!(catalog = digest, "a swap of the catalog begins");
-        if let Err(error) = self.switch(&Swap::Catalog(catalog, news)).await {
-            tracing::warn!(catalog = digest, %error, "the swap did not come to its end; the present catalog stays");
+        tracing::info!(of, digest, "a swap begins");
+        if let Err(error) = self.switch(to).await {
+            tracing::warn!(of, digest, %error, "the swap did not come to its end; what was there stays");
             return Err(error);
         }
         self.settle().await?;
         let took = begun.elapsed();
         self.metrics.swap_seconds.observe(took.as_secs_f64());
-        tracing::info!(catalog = digest, ?took, "the fleet is held against it");
+        tracing::info!(of, digest, ?took, "the swap is durable");
         Ok(())
     }
 

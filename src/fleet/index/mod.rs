@@ -209,10 +209,7 @@ impl Index {
             return;
         }
         if let Some(cluster) = self.clusters.get_mut(slot(next)) {
-            // What is loaded comes in order.
-            if cluster.endpoints.try_push(at).is_err() {
-                cluster.endpoints.insert(at);
-            }
+            cluster.endpoints.insert(at);
         }
         if let Some(cluster) = self.clusters.get_mut(slot(before)) {
             cluster.endpoints.remove(at);

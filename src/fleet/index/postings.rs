@@ -49,9 +49,7 @@ impl List {
                 }
             }
             List::Many(many) => {
-                if many.try_push(n).is_err() {
-                    many.insert(n);
-                }
+                many.insert(n);
             }
         }
     }

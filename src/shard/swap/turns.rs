@@ -69,19 +69,21 @@ impl Turns {
             .collect();
         let mut endpoints: Vec<RoaringBitmap> = vec![RoaringBitmap::new(); places.len()];
         if !endpoints.is_empty() {
-            for (at, group) in (0u32..).zip(parts.groups_of()) {
-                let place = of_group.get(*group as usize).copied().unwrap_or(ABSENT);
-                if let Some(bitmap) = endpoints.get_mut(usize::from(place)) {
-                    // INVARIANT: in ascending order.
-                    bitmap.try_push(at).ok();
+            // Most endpoints turn as their neighbours do.
+            let place = |group: &u32| of_group.get(*group as usize).copied().unwrap_or(ABSENT);
+            let mut at = 0;
+            for run in parts.groups_of().chunk_by(|a, b| place(a) == place(b)) {
+                let end = at + u32::try_from(run.len()).unwrap_or(0);
+                if let Some(bitmap) = run.first().and_then(|group| endpoints.get_mut(usize::from(place(group)))) {
+                    bitmap.insert_range(at..end);
                 }
+                at = end;
             }
         }
-        let bitmap = |place: u8| {
-            let mut bitmap = endpoints.get(usize::from(place)).cloned().unwrap_or_default();
+        for bitmap in &mut endpoints {
             bitmap.optimize();
-            bitmap
-        };
+        }
+        let mut bitmap = |place: u8| endpoints.get_mut(usize::from(place)).map(std::mem::take).unwrap_or_default();
         self.by_rule.push(places.into_iter().map(|(turn, place)| (turn, bitmap(place))).collect());
         self.by_rule.len() >= change.turning.len()
     }
