@@ -161,7 +161,7 @@ fn without_id(mut scan: Scan) -> Scan {
 async fn measure(load: Load, mut clients: Vec<Client>, report: &mut Report) -> Vec<Client> {
     let load = Arc::new(load);
     for client in &mut clients {
-        client.turn = 0;
+        client.turns = [0; 2];
         assert_eq!(client.send("scan", None, &load.first).await, StatusCode::OK);
     }
     let (mut this, mut anchor) = (Vec::new(), Vec::new());
@@ -211,7 +211,8 @@ struct Client {
     key: String,
     muster: SendRequest<Full<Bytes>>,
     other: SendRequest<Full<Bytes>>,
-    turn: usize,
+    /// What is sent next to the one and to the other.
+    turns: [usize; 2],
 }
 
 impl Client {
@@ -223,20 +224,21 @@ impl Client {
         assert_eq!(status, StatusCode::CREATED);
         let answer: serde_json::Value = serde_json::from_slice(&answer).unwrap();
         let key = format!("Bearer {}", answer["key"].as_str().unwrap());
-        Client { path: format!("/v1/endpoints/e{number}"), key, muster, other, turn: 0 }
+        Client { path: format!("/v1/endpoints/e{number}"), key, muster, other, turns: [0; 2] }
     }
 
     async fn run(mut self, load: Arc<Load>, discard: bool, until: Instant) -> (Client, u32) {
         let mut sent = 0;
         while Instant::now() < until {
             let bodies = load.anchor_bodies.as_ref().filter(|_| discard).unwrap_or(&load.bodies);
-            let body = &bodies[self.turn % bodies.len()];
+            // INVARIANT: each server is sent all of them in order, whatever the other was sent: a change says what it is based on.
+            let turn = &mut self.turns[usize::from(discard)];
+            let body = &bodies[*turn % bodies.len()];
+            *turn += 1;
             let status = if discard {
-                self.turn += 1;
                 let request = self.request(Method::PUT, load.anchor, load.encoding, body);
                 exchange(&mut self.other, request).await.0
             } else {
-                self.turn += 1;
                 self.send(&load.path, load.encoding, body).await
             };
             assert_eq!(status, StatusCode::OK);
@@ -248,7 +250,9 @@ impl Client {
     async fn send(&mut self, path: &str, encoding: Option<&str>, body: &Bytes) -> StatusCode {
         let method = if path == "scan" { Method::PUT } else { Method::POST };
         let request = self.request(method, &format!("{}/{path}", self.path), encoding, body);
-        exchange(&mut self.muster, request).await.0
+        let (status, answer) = exchange(&mut self.muster, request).await;
+        assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer));
+        status
     }
 
     fn request(&self, method: Method, path: &str, encoding: Option<&str>, body: &Bytes) -> Request<Full<Bytes>> {

@@ -31,6 +31,10 @@ use std::time::{Duration, Instant};
 use corpus::Corpus;
 use report::Report;
 
+/// The daemon's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 type Part = fn(&Corpus, &mut Report);
 
 const PARTS: [(&str, Part); 8] = [

@@ -141,7 +141,7 @@ impl Default for Limits {
             uploads_in_flight: 64,
             uploads_waiting: 256,
             uploads_reading: 1_024,
-            big_upload_bytes: 256 << 10,
+            big_upload_bytes: 1 << 20,
             endpoint_in_flight: 1,
             endpoint_uploads: 600,
             endpoint_bytes: 1 << 30,

@@ -8,6 +8,10 @@ use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 mod cli;
 
+/// What is taken on one thread is mostly given back on another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// 0: fine. 1: failed to run. 2: not compliant, or wrong usage.
 fn main() -> ExitCode {
     let args = match cli::Cli::try_parse() {

@@ -137,7 +137,7 @@ fn list_explain_and_compile() {
         assert!(out.contains(part), "{part}\n{out}");
     }
     let rule = folder.muster(&["rules", "explain", "p", "no-telnetd", "--output", "json"]).expect(0).json();
-    assert_eq!(rule["check_parts"][0]["plan"], "every new row of `package`");
+    assert_eq!(rule["check_parts"][0]["plan"], "by name = \"telnetd\"");
     assert!(folder.muster(&["rules", "explain", "p", "no-telnet"]).expect(2).err().contains("did you mean `no-telnetd`?"));
     let summary = folder.muster(&["rules", "explain", "p", "--output", "json"]).expect(0).json();
     assert_eq!((&summary[0]["rules"], &summary[0]["joins"]), (&Value::from(2), &Value::from(0)));

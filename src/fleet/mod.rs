@@ -3,6 +3,7 @@
 //! Memory follows distinct facts and deviations, not endpoints times facts.
 
 pub mod classes;
+pub mod follow;
 pub mod gather;
 pub mod image;
 pub mod index;

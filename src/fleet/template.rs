@@ -55,12 +55,13 @@ impl Template {
 
 /// How many bytes two texts begin with alike. Block by block, as comparing is fastest; then within the block that differs.
 fn common(a: &[u8], b: &[u8]) -> usize {
-    fn blocks(a: &[u8], b: &[u8], size: usize) -> usize {
-        a.chunks_exact(size).zip(b.chunks_exact(size)).take_while(|(x, y)| x == y).count() * size
-    }
-    let mut at = 0;
-    for size in [1024, 64, 8, 1] {
-        at += blocks(a.get(at..).unwrap_or_default(), b.get(at..).unwrap_or_default(), size);
+    let end = a.len().min(b.len());
+    let (mut at, mut size) = (0, 1024);
+    while size > 0 {
+        while at + size <= end && a[at..at + size] == b[at..at + size] {
+            at += size;
+        }
+        size /= 4;
     }
     at
 }

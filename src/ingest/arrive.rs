@@ -9,7 +9,7 @@ use super::admission::Admitted;
 use super::read::{Bill, HERE_NEW, Read, ask, finish, follower, held};
 use super::{Ingest, IngestError};
 use crate::compute::compute;
-use crate::fleet::image::{Followed, Follower};
+use crate::fleet::follow::{Followed, Follower};
 use crate::scan::read::Pieces;
 use crate::scan::scap;
 use crate::shard::{BodyHash, Input, Prepared, Refusal, Reply, Shard, Uploaded};

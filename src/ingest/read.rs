@@ -2,7 +2,7 @@
 
 use super::admission::Admitted;
 use super::{Ingest, IngestError};
-use crate::fleet::image::{Follower, Way};
+use crate::fleet::follow::{Follower, Way};
 use crate::fleet::rows::Said;
 use crate::fleet::{EndpointId, Held};
 use crate::scan::inflate::{Encoding, InflateError, inflate, inflated_size, split};

@@ -1,6 +1,7 @@
 //! `muster fleet build`: a big fleet straight into a store, for `muster serve` to start on.
 
 use std::io::Write as _;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -68,15 +69,21 @@ pub(super) fn run(args: Args) -> anyhow::Result<Outcome> {
     let progress = bar(u64::from(args.kind.endpoints));
     progress.set_message("building");
     let (numbers, mut told) = (args.kind.numbers(), Instant::now());
+    let batch = |from: u32| from..from.saturating_add(BATCH).min(numbers.end);
+    let mut made = make(&building, &fleet, batch(numbers.start))?();
     for from in numbers.clone().step_by(usize::try_from(BATCH)?) {
-        let batch = from..from.saturating_add(BATCH).min(numbers.end);
-        add(&mut building, &fleet, batch.clone(), &args)?;
-        progress.inc(u64::from(batch.end - batch.start));
+        let (now, next) = (batch(from), batch(from.saturating_add(BATCH).min(numbers.end)));
+        // The next ones are made up while these are put in.
+        let make = make(&building, &fleet, next)?;
+        let (added, following) = rayon::join(|| add(&mut building, made, &args), make);
+        added?;
+        made = following;
+        progress.inc(u64::from(now.end - now.start));
         if progress.is_hidden() && told.elapsed().as_secs() >= 10 {
             told = Instant::now();
             output::note(format_args!(
                 "{} of {} machines, {:.0} s",
-                batch.end - numbers.start,
+                now.end - numbers.start,
                 args.kind.endpoints,
                 begun.elapsed().as_secs_f64()
             ));
@@ -101,20 +108,28 @@ fn configuration(args: &Args) -> anyhow::Result<Config> {
     config::load(args.config.as_deref(), overrides).map_err(|p| anyhow::anyhow!(p.iter().map(|p| format!("{p}\n")).collect::<String>()))
 }
 
-/// Makes machines up beside each other and puts them in.
-fn add(building: &mut Building, fleet: &Fleet, numbers: std::ops::Range<u32>, args: &Args) -> anyhow::Result<()> {
-    let here = &*building;
-    let make = |number: u32| {
+/// A machine with its number and its key.
+type Made = (u32, String, Newcomer);
+
+/// What makes up those machines of a range that are not there yet, beside each other.
+fn make<'f>(building: &Building, fleet: &'f Fleet, numbers: Range<u32>) -> anyhow::Result<impl FnOnce() -> Vec<Made> + Send + use<'f>> {
+    let new = |number: u32| {
         let Identity { id, hostname, labels } = Identity::of(fleet, number);
-        if here.has(&id) {
+        if building.has(&id) {
             return Ok(None);
         }
         let (key, key_hash) = access::endpoint_key(&id)?;
-        let document = fleet.facts(number, 0).document();
-        Ok::<_, anyhow::Error>(Some(((number, key), Newcomer { id, hostname, labels, key_hash, document })))
+        Ok::<_, anyhow::Error>(Some((number, key, Newcomer { id, hostname, labels, key_hash, document: Vec::new() })))
     };
-    let made: Vec<_> = numbers.into_par_iter().map(make).collect::<anyhow::Result<Vec<_>>>()?;
-    let (keys, newcomers): (Vec<(u32, String)>, Vec<Newcomer>) = made.into_iter().flatten().unzip();
+    let new: Vec<Made> = numbers.filter_map(|number| new(number).transpose()).collect::<Result<_, _>>()?;
+    let with_scan =
+        move |(number, key, newcomer): Made| (number, key, Newcomer { document: fleet.facts(number, 0).document(), ..newcomer });
+    Ok(move || new.into_par_iter().map(with_scan).collect())
+}
+
+/// Puts machines in.
+fn add(building: &mut Building, made: Vec<Made>, args: &Args) -> anyhow::Result<()> {
+    let (keys, newcomers): (Vec<(u32, String)>, Vec<Newcomer>) = made.into_iter().map(|(number, key, new)| ((number, key), new)).unzip();
     building.add(newcomers, clock::now_ms())?;
     match &args.keys {
         Some(path) => write_keys(path, keys.iter().map(|(n, k)| (*n, k.as_str()))),

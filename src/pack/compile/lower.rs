@@ -83,8 +83,8 @@ fn over_rows(c: &mut Compiler, kind: TermKind, table: TableId, only: &[Box<str>]
         }
     }
     Emit { c, row: RowOf::Slot(slot), code: &mut code }.value(body)?;
-    // A universal is decided by rows that violate it: what its body requires finds the others.
-    let plan = if kind == TermKind::All { PlanFor::Each } else { plan(body, table, slot) };
+    // A universal is decided by the rows that violate it.
+    let plan = plan(body, kind != TermKind::All, table, slot);
     let only = only.iter().map(|p| p.to_string()).collect();
     Some(Lowered { kind, table, key: Vec::new(), only, code, plan, exists: false })
 }
@@ -139,43 +139,49 @@ fn is_strict(node: &Ir) -> bool {
     }
 }
 
-/// What every row that satisfies the body must have, as the cheapest index over it.
-fn plan(body: &Ir, table: TableId, slot: u8) -> PlanFor {
-    let conjuncts: &[Ir] = if let Ir::And(items) = body { items } else { std::slice::from_ref(body) };
+/// The cheapest index over the rows of which the body may be other than the contrary of `holds`: those that satisfy it, or those that violate it, and in both cases
+/// those of which it is abnormal.
+fn plan(body: &Ir, holds: bool, table: TableId, slot: u8) -> PlanFor {
+    let mut conditions = Vec::new();
+    required(body, holds, &mut conditions);
     let text_column = |ir: &Ir| match ir {
         Ir::Column { slot: s, column, .. } if *s == slot && table.table().columns[usize::from(*column)].ty == Type::Str => Some(*column),
         _ => None,
     };
-    for conjunct in conjuncts {
-        match conjunct {
-            Ir::Compare(Cmp::Eq, a, b) => {
-                for (column, constant) in [(a, b), (b, a)] {
-                    if let (Some(column), Ir::Str(s)) = (text_column(column), &**constant) {
-                        return PlanFor::Equal(column, vec![s.to_string()]);
-                    }
-                }
-            }
-            Ir::In(item, list) => {
-                if let (Some(column), Ir::List(items)) = (text_column(item), &**list) {
-                    let values = items.iter().map(|i| if let Ir::Str(s) = i { Some(s.to_string()) } else { None }).collect();
-                    if let Some(values) = values {
-                        return PlanFor::Equal(column, values);
-                    }
-                }
-            }
-            _ => {}
+    let equal = |(condition, holds): &(&Ir, bool)| match condition {
+        Ir::Compare(cmp, a, b) if *cmp == if *holds { Cmp::Eq } else { Cmp::Ne } => {
+            [(a, b), (b, a)].into_iter().find_map(|(column, constant)| match (text_column(column), &**constant) {
+                (Some(column), Ir::Str(s)) => Some(PlanFor::Equal(column, vec![s.to_string()])),
+                _ => None,
+            })
         }
+        Ir::In(item, list) if *holds => match (text_column(item), &**list) {
+            (Some(column), Ir::List(items)) => {
+                let values = items.iter().map(|i| if let Ir::Str(s) = i { Some(s.to_string()) } else { None });
+                Some(PlanFor::Equal(column, values.collect::<Option<_>>()?))
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    let literal = |(condition, holds): &(&Ir, bool)| match condition {
+        Ir::Call(Func::Contains, args) if *holds => match args.as_slice() {
+            [text, Ir::Str(literal)] if !literal.is_empty() => Some(PlanFor::Literal(text_column(text)?, literal.to_string())),
+            _ => None,
+        },
+        _ => None,
+    };
+    conditions.iter().find_map(equal).or_else(|| conditions.iter().find_map(literal)).unwrap_or(PlanFor::Each)
+}
+
+/// What must hold, or not hold, of every such row.
+fn required<'i>(body: &'i Ir, holds: bool, out: &mut Vec<(&'i Ir, bool)>) {
+    match body {
+        Ir::And(items) if holds => items.iter().for_each(|item| required(item, holds, out)),
+        Ir::Or(items) if !holds => items.iter().for_each(|item| required(item, holds, out)),
+        Ir::Not(inner) => required(inner, !holds, out),
+        other => out.push((other, holds)),
     }
-    for conjunct in conjuncts {
-        if let Ir::Call(Func::Contains, args) = conjunct
-            && let [text, Ir::Str(literal)] = args.as_slice()
-            && let Some(column) = text_column(text)
-            && !literal.is_empty()
-        {
-            return PlanFor::Literal(column, literal.to_string());
-        }
-    }
-    PlanFor::Each
 }
 
 /// Which row a predicate's columns are of.
@@ -352,5 +358,45 @@ impl Emit<'_, '_> {
         args.iter().try_for_each(|a| self.value(a))?;
         self.code.extend_from_slice(&[op::CALL, number]);
         Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rule::Collect;
+    use crate::rule::check::check;
+
+    fn plan_of(text: &str) -> String {
+        let Ok(Ir::Quant { quantifier, table, slot, body, .. }) = check(text, &Collect::new()) else { panic!("{text}") };
+        let column = |column: u8| table.table().columns[usize::from(column)].name;
+        match plan(&body, quantifier != Quantifier::All, table, slot) {
+            PlanFor::Key => "key".to_owned(),
+            PlanFor::Equal(at, values) => format!("{} = {}", column(at), values.join("|")),
+            PlanFor::Literal(at, text) => format!("{} has {text}", column(at)),
+            PlanFor::Each => "each".to_owned(),
+        }
+    }
+
+    #[test]
+    fn rows_that_decide_are_found_by_what_they_must_have() {
+        for (text, plan) in [
+            ("package.exists(p, p.name == \"x\" && p.format == \"deb\")", "name = x"),
+            ("package.exists(p, p.name in [\"x\", \"y\"])", "name = x|y"),
+            ("package.exists(p, p.name.contains(\"x\"))", "name has x"),
+            ("package.exists(p, !(p.name != \"x\" || p.format == \"rpm\"))", "name = x"),
+            ("package.exists(p, p.name != \"x\")", "each"),
+            ("package.exists(p, p.name == \"x\" || p.name == \"y\")", "each"),
+            // A universal: those that violate it.
+            ("package.all(p, p.name != \"x\")", "name = x"),
+            ("package.all(p, p.name != \"x\" || p.version.dpkg() >= dpkg(\"2\"))", "name = x"),
+            ("package.all(p, !(p.name == \"x\" && p.format == \"deb\"))", "name = x"),
+            ("package.all(p, !(p.name in [\"x\", \"y\"]))", "name = x|y"),
+            ("package.all(p, !p.name.contains(\"x\"))", "name has x"),
+            ("package.all(p, p.name == \"x\")", "each"),
+            ("package.all(p, p.name != \"x\" && p.name != \"y\")", "each"),
+        ] {
+            assert_eq!(plan_of(text), plan, "{text}");
+        }
     }
 }

@@ -7,15 +7,19 @@
 //! Budgets are what an endpoint may take of it: uploads, inflated bytes, rows that nobody has shown. They fill up with time; who has used one up is refused (429), named once an hour, and for a
 //! while its bodies are not read at all. Only endpoints that were busy lately are remembered, in parts by hash, so that nobody waits for anybody.
 
-use std::collections::BTreeMap;
+mod budget;
+mod lanes;
+
 use std::hash::BuildHasher;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 use tokio::sync::{Semaphore, SemaphorePermit};
+
+use budget::Budget;
+use lanes::{Lane, Pace};
 
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -49,8 +53,6 @@ const PARTS: u64 = 64;
 const WINDOW_S: (u64, u64) = (4, 300);
 /// An endpoint that used up a budget is not listened to for so long, or until it may come again.
 const CLOSED_S: u32 = 60;
-/// Uploads a second that any machine can take.
-const LEAST_RATE: u64 = 20;
 const NAME_AGAIN_MS: i64 = 3_600_000;
 /// Names that wait to be told; past it only the log and the metrics say that more were refused.
 const NAMES_MAX: usize = 1_000;
@@ -59,50 +61,6 @@ const HOUR_US: i64 = 60 * MINUTE_US;
 
 fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A budget that fills up with time: `used_us` is the instant at which all that was taken is there again.
-#[derive(Clone, Copy, Debug)]
-struct Budget {
-    name: &'static str,
-    /// What one unit costs is `per_us / rate`; 0: there is no such budget.
-    rate: u64,
-    per_us: i64,
-    /// Units that may be taken at once.
-    most: u64,
-}
-
-impl Budget {
-    fn cost_us(&self, units: u64) -> i64 {
-        let cost = u128::from(units) * u128::from(self.per_us.unsigned_abs()) / u128::from(self.rate.max(1));
-        i64::try_from(cost).unwrap_or(i64::MAX)
-    }
-
-    fn take(&self, used_us: &mut i64, units: u64, now_us: i64) {
-        if self.rate > 0 {
-            *used_us = (*used_us).max(now_us).saturating_add(self.cost_us(units));
-        }
-    }
-
-    fn left(&self, used_us: i64, now_us: i64) -> u64 {
-        if self.rate == 0 {
-            return u64::MAX;
-        }
-        let free_us = self.cost_us(self.most) - (used_us - now_us).max(0);
-        let left = u128::from(free_us.max(0).unsigned_abs()) * u128::from(self.rate) / u128::from(self.per_us.unsigned_abs().max(1));
-        u64::try_from(left).unwrap_or(u64::MAX)
-    }
-
-    /// Seconds until so many units are there.
-    fn wait_s(&self, used_us: i64, units: u64, now_us: i64) -> u32 {
-        let free_at_us = used_us - self.cost_us(self.most.saturating_sub(units.min(self.most)));
-        u32::try_from((free_at_us - now_us).max(0).div_euclid(1_000_000) + 1).unwrap_or(u32::MAX)
-    }
-
-    /// As many units as make it worth to come again.
-    fn worth(&self) -> u64 {
-        (self.most / 8).max(1)
-    }
 }
 
 /// What is remembered of an endpoint that was busy lately.
@@ -145,80 +103,6 @@ impl Part {
             self.most = (2 * self.recent.len()).max(64);
         }
         self.recent.entry(key).or_default()
-    }
-}
-
-/// Places that are waited for in order.
-#[derive(Debug)]
-struct Lane {
-    places: Semaphore,
-    most_waiting: usize,
-    waiting: Mutex<(u64, BTreeMap<u64, Instant>)>,
-}
-
-/// A place in the queue, given back when it is left, also by a client that has gone.
-struct Ticket<'l>(&'l Lane, u64);
-
-impl Drop for Ticket<'_> {
-    fn drop(&mut self) {
-        lock(&self.0.waiting).1.remove(&self.1);
-    }
-}
-
-impl Lane {
-    fn new(places: usize, most_waiting: usize) -> Lane {
-        Lane { places: Semaphore::new(places.max(1)), most_waiting, waiting: Mutex::default() }
-    }
-
-    async fn enter(&self) -> Option<SemaphorePermit<'_>> {
-        if let Ok(place) = self.places.try_acquire() {
-            return Some(place);
-        }
-        let _ticket = {
-            let mut waiting = lock(&self.waiting);
-            if waiting.1.len() >= self.most_waiting {
-                return None;
-            }
-            waiting.0 += 1;
-            let number = waiting.0;
-            waiting.1.insert(number, Instant::now());
-            Ticket(self, number)
-        };
-        self.places.acquire().await.ok()
-    }
-
-    fn waiting(&self) -> usize {
-        lock(&self.waiting).1.len()
-    }
-
-    /// Age of the oldest that waits, in milliseconds.
-    fn lag_ms(&self) -> u64 {
-        let oldest = lock(&self.waiting).1.first_key_value().map(|(_, since)| *since);
-        oldest.map_or(0, |since| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX))
-    }
-}
-
-/// How uploads come along, a second at a time.
-#[derive(Debug, Default)]
-struct Pace {
-    taken: AtomicU64,
-    refused: AtomicU64,
-    /// The most that were taken in a second, forgotten over minutes; and those that were refused in about the last eight seconds.
-    lately: Mutex<(u64, u64)>,
-}
-
-impl Pace {
-    fn tick(&self) {
-        let mut lately = lock(&self.lately);
-        let (taken, refused) = (self.taken.swap(0, Ordering::Relaxed), self.refused.swap(0, Ordering::Relaxed));
-        *lately = (taken.max(lately.0 - lately.0.div_ceil(64)), lately.1 - lately.1.div_ceil(8) + refused);
-    }
-
-    /// Seconds that it would take to do what was refused lately.
-    fn behind_s(&self) -> u64 {
-        let (most, refused) = *lock(&self.lately);
-        let most = most.max(self.taken.load(Ordering::Relaxed)).max(LEAST_RATE);
-        (refused + self.refused.load(Ordering::Relaxed)) / most
     }
 }
 
@@ -523,6 +407,8 @@ fn mixed(key: u64, now_ms: i64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     const NOW: i64 = 1_800_000_000_000;
