@@ -22,6 +22,8 @@ use crate::report::{Report, Unit};
 
 const CLIENTS: usize = 64;
 const ROUNDS: u32 = 5;
+/// Of what machines go through in a run: of a small fleet the same ones come in every round.
+pub(super) const STEPS: u32 = ROUNDS + 1;
 /// Machines that send in a round, each once.
 const SENDERS: u32 = 4_000;
 
@@ -37,7 +39,7 @@ pub(super) fn keys(path: &Path) -> HashMap<String, String> {
     text.lines().filter_map(|l| l.split_once(' ')).map(|(id, key)| (id.to_owned(), format!("Bearer {key}"))).collect()
 }
 
-/// Rounds of changed scans, each followed by the same bytes again, at both servers in turn. `from` is the step that machines are at.
+/// Rounds of changed scans, each followed by the same bytes again, at both servers in turn. `from` is the step that machines are at; [`STEPS`] later no run has met them.
 pub(super) fn run(fleet: &Fleet, keys: &HashMap<String, String>, endpoints: u32, from: u32, daemon: SocketAddr, report: &mut Report) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let other = runtime.block_on(discarding());
@@ -51,7 +53,7 @@ pub(super) fn run(fleet: &Fleet, keys: &HashMap<String, String>, endpoints: u32,
                 .map(|n| {
                     // Far from each other in the fleet, others in each round.
                     let number = u32::try_from((u64::from(round * SENDERS + n) * 7_919) % u64::from(endpoints)).unwrap();
-                    let document = fleet.facts(number, from + 1).document();
+                    let document = fleet.facts(number, from + 1 + round).document();
                     let id = id(number);
                     let key = keys[&id].clone();
                     Body { path: format!("/v1/endpoints/{id}/scan"), key, bytes: zstd::bulk::compress(&document, 3).unwrap().into() }

@@ -56,7 +56,7 @@ pub(crate) fn run(report: &mut Report) {
         report.line("million-start", "start to ready", Unit::Seconds, started, Some(read_all(&place.folder.join("data/store"))));
         report.line("million-disk", "on the disk, the store", Unit::Bytes, size(&place.folder.join("data/store")), None);
         let keys = load::keys(&place.folder.join("keys"));
-        // Each run sends what machines have one step later.
+        // Each run sends what machines have at the next steps.
         let step = place.next_step();
         load::run(&place.fleet(), &keys, endpoints, step, daemon.address, report);
         report.line("", "  resident after the load", Unit::Bytes, daemon.memory("VmRSS:"), None);
@@ -104,11 +104,11 @@ impl Place {
         std::fs::write(built, said).unwrap();
     }
 
-    /// The step that machines are at; the next run finds them one further.
+    /// The step that machines are at; the next run finds them further.
     fn next_step(&self) -> u32 {
         let path = self.folder.join("step");
         let step = std::fs::read_to_string(&path).ok().and_then(|t| t.parse().ok()).unwrap_or(0);
-        std::fs::write(path, (step + 1).to_string()).unwrap();
+        std::fs::write(path, (step + load::STEPS).to_string()).unwrap();
         step
     }
 

@@ -36,7 +36,7 @@ pub struct Image {
     /// Each once, table after table, within one as the endpoint that founded the image sent them: what is likely next in an upload.
     pub order: Box<[RowId]>,
     /// Where each of `rows` is in `order`.
-    places: Box<[u32]>,
+    places: Places,
     /// Where each table is in `order`.
     pub(super) tables: Vec<(TableId, Range<usize>)>,
     /// What the rows say to the terms of the present pack, by term: judging an endpoint looks at no row of its image.
@@ -46,6 +46,29 @@ pub struct Image {
     /// The text of `order`, if uploads come for it.
     pub(super) template: Place,
     pub endpoints: u32,
+}
+
+/// Numbers below a length, in as few bytes as that takes: a large fleet has thousands of images.
+#[derive(Debug)]
+enum Places {
+    Few(Box<[u16]>),
+    Many(Box<[u32]>),
+}
+
+impl Places {
+    fn of(places: Vec<u32>) -> Places {
+        match places.iter().map(|place| u16::try_from(*place)).collect() {
+            Ok(few) => Places::Few(few),
+            Err(_) => Places::Many(places.into()),
+        }
+    }
+
+    fn get(&self, at: usize) -> Option<usize> {
+        match self {
+            Places::Few(few) => few.get(at).map(|place| usize::from(*place)),
+            Places::Many(many) => many.get(at).map(|place| *place as usize),
+        }
+    }
 }
 
 impl Image {
@@ -66,7 +89,7 @@ impl Image {
         placed.sort_unstable();
         let (sorted, places): (Vec<_>, Vec<_>) = placed.into_iter().unzip();
         let (says, notes, template) = (Box::default(), Box::default(), Place::default());
-        let (sorted, order, places) = (sorted.into(), order.into(), places.into());
+        let (sorted, order, places) = (sorted.into(), order.into(), Places::of(places));
         let mut image = Image { rows: sorted, order, places, tables, says, notes, template, endpoints: 0 };
         image.ask(rows);
         image.note(rows);
@@ -120,7 +143,7 @@ impl Image {
 
     /// Where a row is in `order`.
     pub(super) fn place(&self, row: RowId) -> Option<usize> {
-        self.rows.binary_search(&row).ok().map(|at| self.places[at] as usize)
+        self.places.get(self.rows.binary_search(&row).ok()?)
     }
 
     /// The deviations of a scan that left the way of this image like this and brought `new` rows beside: what it has more, and what it lacks.
@@ -386,6 +409,17 @@ mod tests {
             let [image, a, b] = [image, a, b].map(|set| set.into_iter().collect::<Vec<RowId>>());
             let (from, to) = (difference(&image, &a), difference(&image, &b));
             prop_assert_eq!(turn((&from.0, &from.1), (&to.0, &to.1)), difference(&a, &b));
+        }
+    }
+
+    #[test]
+    fn an_image_of_any_size_knows_where_its_rows_are() {
+        for size in [1, 1000, 65_536, 65_537] {
+            // From the last on.
+            let image = Image::new((0..size).rev().collect(), &Rows::default());
+            let places = [0, size / 2, size - 1].map(|row| image.place(row));
+            assert_eq!(places, [size - 1, size - 1 - size / 2, 0].map(|place| Some(place as usize)));
+            assert_eq!(image.place(size), None);
         }
     }
 

@@ -35,6 +35,23 @@ pub fn patches_of<'r>(rows: &Rows, ids: impl Iterator<Item = &'r RowId>) -> Vec<
     out
 }
 
+/// The notes from those about a patch on, which are most likely not far.
+fn from(notes: &[Note], patch: PatchId) -> &[Note] {
+    let mut step = 8;
+    while notes.get(step).is_some_and(|n| n.patch() < patch) {
+        step *= 4;
+    }
+    let near = notes.get(..step).unwrap_or(notes);
+    notes.get(near.partition_point(|n| n.patch() < patch)..).unwrap_or_default()
+}
+
+/// Takes the notes about a patch from the front.
+fn next<'n>(notes: &mut &'n [Note], patch: PatchId) -> &'n [Note] {
+    let (these, rest) = notes.split_at(notes.iter().take_while(|n| n.patch() == patch).count());
+    *notes = rest;
+    these
+}
+
 /// The sorted list without those of the other; each of those takes one away.
 fn without<'n>(all: &'n [Note], gone: &'n [Note]) -> impl Iterator<Item = Note> + 'n {
     let mut gone = gone.iter().copied().peekable();
@@ -118,6 +135,21 @@ impl<'f> Noted<'f> {
         sum
     }
 
+    /// The patches of which an endpoint's own rows say something: the sum at its image, and at the endpoint. One way through the image's notes for all of them.
+    pub fn apart(self, held: &Held, mut each: impl FnMut(PatchId, Sum, Sum)) {
+        let (plus, minus) = (self.of_rows(&held.plus, None), self.of_rows(&held.minus, None));
+        let (mut plus, mut minus, mut image) = (plus.as_slice(), minus.as_slice(), self.image(held.image));
+        while let Some(patch) = plus.first().into_iter().chain(minus.first()).map(|n| n.patch()).min() {
+            let (mut there, mut here) = (Sum::default(), Sum::default());
+            image = from(image, patch);
+            let (of_image, gone) = (next(&mut image, patch), next(&mut minus, patch));
+            of_image.iter().for_each(|n| there.add(*n));
+            without(of_image, gone).for_each(|n| here.add(n));
+            next(&mut plus, patch).iter().for_each(|n| here.add(*n));
+            each(patch, there, here);
+        }
+    }
+
     /// Patches that the rows by which an endpoint deviates from its image note; sorted.
     pub fn deviating(self, held: &Held) -> Vec<PatchId> {
         let mut out: Vec<PatchId> = held.plus.iter().chain(&held.minus).flat_map(|row| self.row(*row)).map(|n| n.patch()).collect();
@@ -195,5 +227,12 @@ mod tests {
         assert_eq!(left, [note(1, Says::Lacks), note(2, Says::Lacks), note(2, Says::Has)]);
         assert_eq!(about(&all, 2).len(), 3);
         assert!(about(&all, 3).is_empty() && about(&[], 1).is_empty());
+        for patch in 0..11 {
+            let mut rest = from(&all, patch);
+            assert_eq!(next(&mut rest, patch), about(&all, patch));
+            assert!(rest.iter().all(|n| n.patch() > patch));
+        }
+        let many: Vec<Note> = (0..500).map(|n| note(3 * n, Says::Lacks)).collect();
+        assert!((0..1600).all(|patch| next(&mut from(&many, patch), patch) == about(&many, patch)));
     }
 }

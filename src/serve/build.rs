@@ -16,6 +16,7 @@ use crate::pack::Pack;
 use crate::shard::{BodyHash, Input, Prepared, Refusal, Shard};
 use crate::state::embedded::EmbeddedStore;
 use crate::state::{Batch, Space, Store, StoreError};
+use crate::subscription::Folder;
 
 /// A machine that is to be enrolled, and its first scan.
 #[derive(Clone, Debug)]
@@ -78,11 +79,19 @@ impl Building {
         let present = pack.clone();
         let old = |digest: &str| if present.digest() == digest { Some(present.clone()) } else { packs::stored(&config.data, digest) };
         let id = new_store_id().map_err(ServeError::from)?;
-        let shard = Shard::load(&mut store, config.limits.clone(), &id, old, Arc::new(empty)).map_err(ServeError::from)?;
+        let (catalog, problems) = Folder::of(config).catalog();
+        if !problems.is_empty() {
+            return Err(ServeError::Problems(problems).into());
+        }
+        let same = |digest: &str| (catalog.digest() == digest).then(|| catalog.clone());
+        let shard = Shard::load_under(&mut store, config.limits.clone(), &id, old, Arc::new(empty), same).map_err(ServeError::from)?;
         if !add && !shard.fleet.is_empty() {
             return Err(BuildError::NotEmpty(shard.fleet.len()));
         }
         let mut building = Building { shard, store };
+        if building.shard.catalog_digest() != catalog.digest() {
+            building.commit(vec![Input::Catalog { catalog, news: Vec::new() }], now_ms)?;
+        }
         if let Some(policy) = building.shard.resume(&pack, config.policy()) {
             building.commit(vec![Input::Swap { pack: pack.clone(), policy: Box::new(policy) }], now_ms)?;
         }

@@ -37,6 +37,7 @@ use crate::policy::Policy;
 use crate::shard::{Input, LoadError, Shard};
 use crate::state::embedded::EmbeddedStore;
 use crate::state::{Reader, Store, StoreError};
+use crate::subscription::Folder;
 use crate::subscription::keeper::Keeper;
 
 /// What the command line says.
@@ -150,7 +151,10 @@ fn load(config: &Config, metrics: Arc<Metrics>, wake: Arc<Notify>) -> Result<Loa
     let empty = Pack::from_bytes(crate::pack::compile(&[], &[])).map_err(|e| ServeError::Problems(vec![e.to_string()]))?;
     let present = pack.clone();
     let old = |digest: &str| if present.digest() == digest { Some(present.clone()) } else { packs::stored(&config.data, digest) };
-    let mut shard = Shard::load(&mut store, config.limits.clone(), &new_store_id()?, old, Arc::new(empty))?;
+    // Another catalog is taken up in a lane, once there is a writer. What is wrong with one is told then.
+    let (catalog, _) = Folder::of(config).catalog();
+    let same = |digest: &str| (catalog.digest() == digest).then_some(catalog);
+    let mut shard = Shard::load_under(&mut store, config.limits.clone(), &new_store_id()?, old, Arc::new(empty), same)?;
     let swap = shard.resume(&pack, config.policy());
     shard.begin(config.freshness, clock::now_ms());
     let reader: Arc<dyn Reader> = store.reader().into();

@@ -11,8 +11,8 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::{Batch, Entries, Entry, Reader, Space, Store, StoreError, Take, Visit, segment};
 
-/// Memory for blocks of the cold that were read lately.
-const CACHE_BYTES: u64 = 32 << 20;
+/// Memory for blocks of the cold that were read lately: a start reads everything once, and after that the system's cache is near.
+const CACHE_BYTES: u64 = 8 << 20;
 /// Memory that recent writes of one space take before they are sorted to disk.
 const MEMTABLE_BYTES: u64 = 16 << 20;
 const JOURNAL_BYTES: u64 = 128 << 20;

@@ -29,6 +29,7 @@ impl Shard {
         self.fleet.restore_rows(rows);
         // Before images, which keep what their rows say.
         self.fleet.rows.ask_all(&self.pack, &self.limits);
+        self.fleet.rows.note_all(&self.catalog, &self.limits);
         let mut images = Vec::new();
         store.each(Space::Images, &mut |k, v| {
             images.push((number(Space::Images, k)?, decode(Space::Images, k, v)?));

@@ -16,6 +16,7 @@ use crate::history::book::Book;
 use crate::limits::Limits;
 use crate::pack::Pack;
 use crate::pack::program::Tallies;
+use crate::patch::catalog::Catalog;
 use crate::patch::list::{Decisions, PatchList};
 use crate::policy::Policy;
 use crate::rule::FixState;
@@ -41,6 +42,18 @@ impl Shard {
         old_pack: impl FnOnce(&str) -> Option<Arc<Pack>>,
         empty: Arc<Pack>,
     ) -> Result<Shard, LoadError> {
+        Shard::load_under(store, limits, new_id, old_pack, empty, |_| None)
+    }
+
+    /// The same under the catalog that the fleet was held against last, if `old_catalog` still has the one of that digest.
+    pub fn load_under(
+        store: &mut dyn Store,
+        limits: Limits,
+        new_id: &str,
+        old_pack: impl FnOnce(&str) -> Option<Arc<Pack>>,
+        empty: Arc<Pack>,
+        old_catalog: impl FnOnce(&str) -> Option<Arc<Catalog>>,
+    ) -> Result<Shard, LoadError> {
         let mut meta: BTreeMap<String, String> = BTreeMap::new();
         let (mut history, mut trends) = (None, super::trends::Trends::default());
         store.each(Space::Meta, &mut |k, v| {
@@ -58,12 +71,13 @@ impl Shard {
         let pack = meta.get("pack").and_then(|digest| old_pack(digest));
         let known_pack = pack.is_some();
         let pack = pack.unwrap_or(empty);
+        let catalog = meta.get("catalog").and_then(|digest| old_catalog(digest));
         let mut shard = Shard {
             fleet: Fleet::default(),
             policy: Policy::default().resolve(&pack),
-            catalog: Arc::default(),
+            patches: Patches::new(meta.get("catalog").cloned(), catalog.as_deref()),
+            catalog: catalog.clone().unwrap_or_default(),
             decisions: Decisions::default(),
-            patches: Patches::new(meta.get("catalog").cloned()),
             pack,
             store_id,
             limits,
@@ -100,6 +114,9 @@ impl Shard {
         shard.load_decisions(store)?;
         shard.restore_history(store, history.as_ref())?;
         shard.stand_all();
+        if catalog.is_some() {
+            shard.begin_catalog();
+        }
         shard.live.resize_with(shard.fleet.places() as usize, Default::default);
         let dropped = meta.get("seq").and_then(|n| n.parse().ok()).unwrap_or(0);
         shard.next_seq = last_event(store)?.max(dropped) + 1;

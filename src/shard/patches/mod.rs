@@ -187,9 +187,10 @@ pub(super) struct Patches {
 }
 
 impl Patches {
-    /// Of an empty catalog, after one of the stored digest.
-    pub(super) fn new(stored: Option<String>) -> Patches {
-        Patches { stored, digest: Catalog::default().digest(), ..Patches::default() }
+    /// Of a catalog, or of an empty one, after one of the stored digest.
+    pub(super) fn new(stored: Option<String>, catalog: Option<&Catalog>) -> Patches {
+        let digest = catalog.map_or_else(|| Catalog::default().digest(), Catalog::digest);
+        Patches { stored, digest, ..Patches::default() }
     }
 }
 

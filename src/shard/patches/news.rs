@@ -47,10 +47,15 @@ impl Shard {
     /// The catalog to begin with, before anything is applied: asks what was loaded, and tells nobody.
     pub fn set_catalog(&mut self, catalog: Arc<Catalog>) {
         self.catalog = catalog;
-        self.renumbered();
         self.patches.digest = self.catalog.digest();
         self.fleet.note_all(&self.catalog, &self.limits);
         self.stand_all();
+        self.begin_catalog();
+    }
+
+    /// What else follows of the catalog to begin with.
+    pub(in crate::shard) fn begin_catalog(&mut self) {
+        self.renumbered();
         self.resolve_items();
         self.watch_all();
         self.catalog_at_start();

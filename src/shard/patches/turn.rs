@@ -300,8 +300,16 @@ impl Shard {
         if ground.is_special() {
             return ground.posture_by(&ground.states(), |patch| self.weight(patch));
         }
-        let own = ground.noted.deviating(held);
-        ground.posture_of(images.get(&held.image).copied().unwrap_or_default(), &own, &ground.states_of(&own), |patch| self.weight(patch))
+        let mut posture = images.get(&held.image).copied().unwrap_or_default();
+        ground.noted.apart(held, |patch, there, here| {
+            let (from, to) = (there.state(), here.state());
+            if from != to {
+                let weight = self.weight(patch);
+                posture.step(from, weight, false);
+                posture.step(to, weight, true);
+            }
+        });
+        posture
     }
 
     /// Counts of some patches over the fleet, in parallel: for the writer only, which has threads of its own then.
