@@ -2,7 +2,7 @@
 //!
 //! `MUSTER_MILLION` names a folder, which is kept: rules and advisories are written there, a fleet is built with `muster fleet build` (and one at eight times the
 //! deviation), and used again by the next run. `muster serve` is started on it and asked until it is ready; then it is loaded. The fleet's images are unknown to the daemon: it finds them.
-//! `MUSTER_MILLION_ENDPOINTS` makes it smaller, for trying. What was measured is kept in the folder for the whole table.
+//! `-- million once` and `-- million eight` take one of them. `MUSTER_MILLION_ENDPOINTS` makes it smaller, for trying. What was measured is kept in the folder for the whole table.
 
 mod content;
 mod load;
@@ -41,7 +41,12 @@ pub(crate) fn run(report: &mut Report) {
     let endpoints: u32 = std::env::var_os("MUSTER_MILLION_ENDPOINTS").map_or(1_000_000, |n| n.to_str().unwrap().parse().unwrap());
     Report::head();
     let begun = report.lines().len();
+    let only: Vec<String> = std::env::args().filter(|a| ["once", "eight"].contains(&a.as_str())).collect();
     for (name, deviation, memory) in [("once", 1.0, "million-memory"), ("eight", 8.0, "million-memory-8x")] {
+        if !only.is_empty() && !only.iter().any(|o| o == name) {
+            report.skip(&[memory], "only the other fleet was wanted");
+            continue;
+        }
         println!("{endpoints} endpoints at {deviation} times the deviation");
         let place = Place { folder: folder.join(name), endpoints, deviation };
         place.prepare();

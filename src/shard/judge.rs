@@ -66,7 +66,7 @@ impl Shard {
     }
 
     /// The rules whose verdict can turn when these rows come or go, sorted.
-    fn affected<'r>(&self, touched: impl Iterator<Item = &'r RowId>) -> Vec<RuleId> {
+    pub(super) fn affected<'r>(&self, touched: impl Iterator<Item = &'r RowId>) -> Vec<RuleId> {
         let mut rules = Vec::new();
         let mut joined = false;
         for row in touched {

@@ -439,12 +439,11 @@ impl Shard {
             }
             self.observe(at, id, flip.rule, (flip.from, flip.to), now_ms, out);
         }
-        // An open episode whose rows changed may have other evidence now.
-        let touched: BTreeSet<TableId> = facts.added.iter().chain(&facts.removed).filter_map(|r| self.fleet.rows.table(*r)).collect();
+        // An open episode may have other evidence now, if what changed says something to its rule: to explain takes the rows of whole tables.
+        let affected = self.affected(facts.added.iter().chain(&facts.removed));
         let open: Vec<RuleId> = self.episodes_of(at).filter(|(_, k)| k.episode.open).filter_map(|(rule, _)| self.pack.find(rule)).collect();
         for rule in open {
-            let flipped = flips.iter().any(|f| f.rule == rule);
-            if !flipped && self.pack.tables_of(rule).iter().any(|t| touched.contains(t)) {
+            if affected.binary_search(&rule).is_ok() && flips.iter().all(|f| f.rule != rule) {
                 let verdict = self.fleet.classes.verdict(held.class, rule);
                 self.observe(at, id, rule, (verdict, verdict), now_ms, out);
             }

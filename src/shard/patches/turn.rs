@@ -278,7 +278,9 @@ impl Shard {
             self.fleet.images.iter().map(|(id, image)| (id, self.posture_of_notes(image.notes()))).collect();
         let os = TableId::by_name("os").map(|os| self.fleet.index().rows(os)).unwrap_or_default();
         let windows = os.iter().copied().filter(|row| self.is_windows(*row)).collect();
-        let all: Vec<(EndpointId, &Endpoint)> = self.fleet.iter().collect();
+        let mut all: Vec<(EndpointId, &Endpoint)> = self.fleet.iter().collect();
+        // What an image notes stays in the cache for all of its endpoints.
+        all.sort_unstable_by_key(|(at, e)| (e.held.as_ref().map(|h| h.image), *at));
         let shard = &*self;
         let posture = |(at, e): (EndpointId, &Endpoint)| Some((at, shard.posture_from(e, e.held.as_ref()?, &images, &windows)));
         let postures: Vec<(EndpointId, Posture)> = all.into_par_iter().filter_map(posture).collect();
