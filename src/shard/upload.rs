@@ -440,8 +440,11 @@ impl Shard {
             self.observe(at, id, flip.rule, (flip.from, flip.to), now_ms, out);
         }
         // An open episode may have other evidence now, if what changed says something to its rule: to explain takes the rows of whole tables.
-        let affected = self.affected(facts.added.iter().chain(&facts.removed));
         let open: Vec<RuleId> = self.episodes_of(at).filter(|(_, k)| k.episode.open).filter_map(|(rule, _)| self.pack.find(rule)).collect();
+        if open.is_empty() {
+            return;
+        }
+        let affected = self.affected(facts.added.iter().chain(&facts.removed));
         for rule in open {
             if affected.binary_search(&rule).is_ok() && flips.iter().all(|f| f.rule != rule) {
                 let verdict = self.fleet.classes.verdict(held.class, rule);
