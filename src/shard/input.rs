@@ -157,13 +157,13 @@ pub enum Refusal {
     Stale,
 }
 
-/// What [`Shard::apply`] gives: a reply for each input, in order, and what must become durable before they are sent.
+/// What [`apply`](super::Shard::apply) gives: a reply for each input, in order, and what must become durable before they are sent.
 #[derive(Debug, Default)]
 pub struct Applied {
     pub replies: Vec<Result<Reply, Refusal>>,
     pub batch: Batch,
     /// There is something new to deliver.
     pub wake_sinks: bool,
-    /// Counts the calls, from 1: what [`Shard::recognise`] compares with what is durable.
+    /// Counts the calls, from 1: what [`recognise`](super::Shard::recognise) compares with what is durable.
     pub number: u64,
 }
