@@ -32,6 +32,20 @@ fn defined(shard: &Shard, endpoint: &Endpoint, pack: &Pack) -> Vec<Verdict> {
     pack.rules().map(|r| pack.explain(r, &scan, received_s).verdict).collect()
 }
 
+/// Why a verdict is what it is, from the rows that the shard takes for it, against all rows.
+fn explained(shard: &Shard) -> Result<(), TestCaseError> {
+    for (at, endpoint) in shard.fleet.iter() {
+        let Some(held) = &endpoint.held else { continue };
+        let scan = shard.fleet.scan_of(endpoint, shard.limits());
+        for rule in shard.pack.rules() {
+            let whole = shard.pack.explain(rule, &scan, held.received_ms.div_euclid(86_400_000) * 86_400);
+            let meta = shard.pack.meta(rule);
+            prop_assert_eq!(shard.explain(at, rule), Some(whole), "{:?}, {:?}", meta.applies_ir, meta.check_ir);
+        }
+    }
+    Ok(())
+}
+
 /// Holds all that is asked of a fleet against the definition, for all endpoints and for some.
 pub(crate) fn holds(shard: &Shard, pack: &Arc<Pack>, kept: bool) -> Result<(), TestCaseError> {
     let held: Vec<(EndpointId, &Endpoint)> = shard.fleet.iter().filter(|(_, e)| e.held.is_some()).collect();
@@ -65,6 +79,7 @@ pub(crate) fn holds(shard: &Shard, pack: &Arc<Pack>, kept: bool) -> Result<(), T
         }
     }
     prop_assert_eq!(shard.fleet.index().difference(&shard.fleet.index_anew()), None);
+    explained(shard)?;
     columns_hold(shard)
 }
 

@@ -22,11 +22,11 @@ pub type ImageId = u32;
 /// What rows say to terms, by term, with the row that says it.
 pub type Says = Box<[(Hit, RowId)]>;
 
-/// What rows without `minus` say to one term.
-pub fn said_to<'i>(says: &'i [(Hit, RowId)], term: TermId, minus: &'i [RowId]) -> impl Iterator<Item = Hit> + 'i {
+/// What rows without `minus` say to one term, each with the row.
+pub fn said_to<'i>(says: &'i [(Hit, RowId)], term: TermId, minus: &'i [RowId]) -> impl Iterator<Item = (Hit, RowId)> + 'i {
     let from = says.partition_point(|(hit, _)| hit.term < term);
     let these = says[from..].iter().take_while(move |(hit, _)| hit.term == term);
-    these.filter(|(_, row)| minus.binary_search(row).is_err()).map(|(hit, _)| *hit)
+    these.filter(|(_, row)| minus.binary_search(row).is_err()).copied()
 }
 
 #[derive(Debug)]
@@ -137,7 +137,7 @@ impl Image {
     }
 
     /// What they say to one.
-    pub fn says_to<'i>(&'i self, term: TermId, minus: &'i [RowId]) -> impl Iterator<Item = Hit> + 'i {
+    pub fn says_to<'i>(&'i self, term: TermId, minus: &'i [RowId]) -> impl Iterator<Item = (Hit, RowId)> + 'i {
         said_to(&self.says, term, minus)
     }
 

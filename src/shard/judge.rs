@@ -49,7 +49,7 @@ impl Shard {
         terms.dedup();
         tallies.reset(pack);
         if let Some(image) = fleet.images.get(held.image) {
-            terms.iter().flat_map(|term| image.says_to(*term, &held.minus)).for_each(|hit| tallies.add(pack, hit));
+            terms.iter().flat_map(|term| image.says_to(*term, &held.minus)).for_each(|(hit, _)| tallies.add(pack, hit));
         }
         let own = held.plus.iter().flat_map(|r| fleet.rows.hits(*r)).filter(|hit| terms.binary_search(&hit.term).is_ok());
         own.for_each(|hit| tallies.add(pack, *hit));

@@ -6,6 +6,7 @@
 
 mod bounds;
 mod episodes;
+mod explain;
 mod freshness;
 mod history;
 mod input;

@@ -8,7 +8,7 @@ use foldhash::quality::RandomState;
 use serde::Serialize;
 use serde_json::json;
 
-use super::judge::{DAY_MS, Judged};
+use super::judge::Judged;
 use super::patches::Required;
 use super::{Applied, Refusal, Shard};
 use crate::deploy::Observation as Seen;
@@ -19,7 +19,6 @@ use crate::fleet::image::{ImageId, difference, is_near, turn};
 use crate::fleet::rows::{RowId, Said};
 use crate::fleet::{EndpointId, Held, Tables};
 use crate::judge::Verdict;
-use crate::judge::explain::Explanation;
 use crate::pack::RuleId;
 use crate::scan::digest::Digest;
 use crate::scan::native::{DecodedTable, Header, NEW, NewRow};
@@ -439,7 +438,7 @@ impl Shard {
             }
             self.observe(at, id, flip.rule, (flip.from, flip.to), now_ms, out);
         }
-        // An open episode may have other evidence now, if what changed says something to its rule: to explain takes the rows of whole tables.
+        // An open episode may have other evidence now, if what changed says something to its rule.
         let open: Vec<RuleId> = self.episodes_of(at).filter(|(_, k)| k.episode.open).filter_map(|(rule, _)| self.pack.find(rule)).collect();
         if open.is_empty() {
             return;
@@ -472,14 +471,6 @@ impl Shard {
         if let Some((episode, change)) = drift::step(before, &seen, self.policy.policy.drift) {
             self.keep_episode(at, id, &rule_id, episode, change, Some(turned), now_ms, out);
         }
-    }
-
-    /// The definition's answer for an endpoint's last scan; parses only the tables that the rule reads.
-    pub fn explain(&self, at: EndpointId, rule: RuleId) -> Option<Explanation> {
-        let held = self.fleet.get(at)?.held.as_ref()?;
-        let wanted = self.pack.tables_of(rule);
-        let scan = self.fleet.scan_from("", &self.fleet.rows_of(held), &held.tables, Some(&wanted), &self.limits);
-        Some(self.pack.explain(rule, &scan, held.received_ms.div_euclid(DAY_MS) * (DAY_MS / 1000)))
     }
 
     /// What the baselines of an endpoint's groups require, held against its verdicts; after a scan of it, or because what is required changed: then what its

@@ -178,7 +178,7 @@ impl Judge {
         let tallies = &mut self.tallies;
         tallies.reset(pack);
         let says = ground.anew.says.get(&held.image).map_or(&[][..], |says| says);
-        terms.iter().flat_map(|term| said_to(says, *term, &held.minus)).for_each(|hit| tallies.add(pack, hit));
+        terms.iter().flat_map(|term| said_to(says, *term, &held.minus)).for_each(|(hit, _)| tallies.add(pack, hit));
         let own = held.plus.iter().flat_map(|row| ground.hits(*row)).filter(|hit| terms.binary_search(&hit.term).is_ok());
         own.for_each(|hit| tallies.add(pack, *hit));
         rules.iter().map(|rule| tallies.judge(pack, *rule, &states, &joined) as u8).collect()
