@@ -115,7 +115,7 @@ impl Fleet {
     }
 
     /// The same rows, as deviations from another image. The image that it had, if it was the last one there.
-    fn move_to(&mut self, at: EndpointId, image: ImageId) -> Option<Option<ImageId>> {
+    pub(super) fn move_to(&mut self, at: EndpointId, image: ImageId) -> Option<Option<ImageId>> {
         let before = self.get(at)?.held.clone()?;
         let all = apply(&self.images.get(before.image)?.rows, &before.plus, &before.minus);
         let (plus, minus) = difference(&self.images.get(image)?.rows, &all);
@@ -169,7 +169,7 @@ fn with(order: &[RowId], mut plus: Vec<RowId>, minus: &[RowId], rows: &Rows) -> 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::fleet::rows::Said;
     use crate::fleet::{Endpoint, Tables};
@@ -180,7 +180,7 @@ mod tests {
     use crate::simulate::Random;
 
     /// A fleet of which row n is row n.
-    fn fleet(rows: u32) -> Fleet {
+    pub(in crate::fleet) fn fleet(rows: u32) -> Fleet {
         let mut fleet = Fleet::default();
         let table = TableId::by_name("sysctl").expect("sysctl");
         for n in 0..rows {
@@ -192,7 +192,7 @@ mod tests {
         fleet
     }
 
-    fn put(fleet: &mut Fleet, name: u32, rows: &[RowId]) -> EndpointId {
+    pub(in crate::fleet) fn put(fleet: &mut Fleet, name: u32, rows: &[RowId]) -> EndpointId {
         let labels = fleet.sharing.labels(&Default::default()).0;
         let id = format!("e{name}").into_boxed_str();
         let at = fleet.find(&id).unwrap_or_else(|| {
@@ -208,7 +208,7 @@ mod tests {
     }
 
     /// What is held is what references say: each image its rows, each endpoint the rows beside.
-    fn assert_counted(fleet: &Fleet, all: u32) {
+    pub(in crate::fleet) fn assert_counted(fleet: &Fleet, all: u32) {
         let mut used: Vec<RowId> = fleet.images.iter().flat_map(|(_, i)| i.rows.to_vec()).collect();
         used.extend(fleet.iter().filter_map(|(_, e)| e.held.as_ref()).flat_map(|h| h.plus.to_vec()));
         used.sort_unstable();

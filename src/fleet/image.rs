@@ -113,6 +113,15 @@ impl Image {
         &self.notes
     }
 
+    /// Bytes that it takes, about, with its rows' places in the index.
+    pub fn bytes(&self) -> usize {
+        let places = match &self.places {
+            Places::Few(few) => size_of_val(&**few),
+            Places::Many(many) => size_of_val(&**many),
+        };
+        3 * size_of_val(&*self.rows) + places + size_of_val(&*self.says) + size_of_val(&*self.notes)
+    }
+
     /// The rows of one table.
     pub fn part(&self, table: TableId) -> &[RowId] {
         let part = self.tables.iter().find(|(t, _)| *t == table);
@@ -213,16 +222,21 @@ impl Images {
 
     /// The image that is nearest to a sorted row set, if it is near enough to keep few deviations.
     pub fn nearest(&self, rows: &[RowId]) -> Option<ImageId> {
+        self.nearest_of(rows, |_| true).map(|(_, id)| id)
+    }
+
+    /// The same of some images, with how far it is.
+    pub fn nearest_of(&self, rows: &[RowId], among: impl Fn(ImageId) -> bool) -> Option<(usize, ImageId)> {
         let mut votes: BTreeMap<ImageId, usize> = BTreeMap::new();
         for key in min_hashes(rows).into_iter().enumerate() {
-            for id in self.by_hash.get(&key).into_iter().flatten() {
+            for id in self.by_hash.get(&key).into_iter().flatten().filter(|id| among(**id)) {
                 *votes.entry(*id).or_default() += 1;
             }
         }
         let mut candidates: Vec<(usize, ImageId)> = votes.into_iter().map(|(id, n)| (n, id)).collect();
         candidates.sort_unstable_by(|a, b| b.cmp(a));
         let measured = candidates.iter().take(4).filter_map(|(_, id)| Some((distance(&self.get(*id)?.rows, rows), *id)));
-        measured.min().filter(|(d, _)| is_near(*d, rows.len())).map(|(_, id)| id)
+        measured.min().filter(|(d, _)| is_near(*d, rows.len()))
     }
 
     /// Takes a row set as a new image; it holds its rows.

@@ -13,6 +13,7 @@ pub mod rows;
 pub mod shared;
 pub mod sums;
 pub mod template;
+mod thin;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -98,6 +99,7 @@ pub struct Fleet {
     /// What endpoints have alike beside their rows.
     pub sharing: Sharing,
     gathering: gather::Gathering,
+    review: thin::Review,
     index: Index,
     endpoints: Vec<Option<Endpoint>>,
     /// Numbers below the highest that no endpoint has.

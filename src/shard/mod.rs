@@ -348,6 +348,8 @@ impl Shard {
         let history_ms = self.policy.policy.history_ms;
         self.history.expire(history_ms, now_ms, &mut out.batch);
         self.age(now_ms, out);
+        // Those of a store that was written before, too, and those that became too many while nothing came.
+        self.thin(out);
         self.fleet.images.forget_texts(self.limits.image_text_bytes);
         self.sweep(now_ms, out);
     }

@@ -340,7 +340,7 @@ impl Shard {
             self.trend_verdicts(at, verdicts, held.class);
         }
         self.store_endpoint(at, out);
-        if matches!(facts.rows, RowSet::Whole { .. }) && self.gather(at, out) {
+        if matches!(facts.rows, RowSet::Whole { .. }) && (self.gather(at, out) | self.thin(out)) {
             held = self.fleet.get(at).and_then(|e| e.held.clone()).unwrap_or(held);
         }
         held
@@ -354,6 +354,16 @@ impl Shard {
             out.batch.delete(Space::Images, abandoned.to_be_bytes());
         }
         gathered.moved.iter().for_each(|other| self.store_endpoint(*other, out));
+        true
+    }
+
+    /// Lets go of images that do not pay, a step at a time; whether endpoints were moved.
+    pub(super) fn thin(&mut self, out: &mut Applied) -> bool {
+        let Some(thinned) = self.fleet.thin() else { return false };
+        if let Some(abandoned) = thinned.abandoned {
+            out.batch.delete(Space::Images, abandoned.to_be_bytes());
+        }
+        thinned.moved.iter().for_each(|other| self.store_endpoint(*other, out));
         true
     }
 

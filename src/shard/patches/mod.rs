@@ -6,10 +6,12 @@
 mod alerts;
 mod decide;
 mod exempt;
+mod having;
 mod lane;
 mod marks;
 mod news;
 mod require;
+mod stand;
 mod turn;
 
 pub(super) use decide::StoredExemption;
@@ -32,7 +34,7 @@ use crate::fleet::sums::{Noted, about};
 use crate::fleet::{Endpoint, EndpointId, Fleet, Held};
 use crate::patch::catalog::Catalog;
 use crate::patch::stand::Sum;
-use crate::patch::{PatchId, Says, State};
+use crate::patch::{PatchId, State};
 use crate::scan::table::TableId;
 use exempt::Exempting;
 
@@ -182,6 +184,8 @@ pub(super) struct Patches {
     watched: BTreeMap<PatchId, alerts::Watch>,
     /// The alerts were loaded, and not yet held against the catalog.
     unsettled: bool,
+    /// Which fixes rows have that came lately.
+    having: having::Having,
     /// What the baselines require, one for each baseline of the policy: ids of patches, and where the catalog has them.
     items: Vec<BTreeMap<String, Vec<PatchId>>>,
 }
@@ -360,20 +364,6 @@ impl Shard {
             (stand.state, stand.without_exemption) = (State::Installed, State::Installed);
         }
         stand
-    }
-
-    /// Those of these patches, which are sorted, that one of the rows has: an installed package, a system at the fixed build. A hotfix alone is none, for one that
-    /// replaces updates of many systems has them all.
-    fn having(&self, rows: &[RowId], patches: &[PatchId]) -> BTreeSet<PatchId> {
-        let tables = ["os", "package"].map(TableId::by_name);
-        let mut out = BTreeSet::new();
-        for row in rows {
-            let Some(table) = self.fleet.rows.table(*row).filter(|t| tables.contains(&Some(*t))) else { continue };
-            let Some(row) = parse(table, self.fleet.rows.bytes(*row), &self.limits) else { continue };
-            let has = self.catalog.ask_fully(&row).into_iter().filter(|n| n.says() == Says::Has).map(|n| n.patch());
-            out.extend(has.filter(|p| patches.binary_search(p).is_ok()));
-        }
-        out
     }
 
     /// How many endpoints a patch has in each state. Endpoints whose rows say nothing of it (not applicable, or installed) are not counted, and not looked at.

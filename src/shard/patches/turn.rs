@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hashbrown::HashSet;
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{AlertCause, Counted, Counts, Ground, Posture, Tally, Weight, undecided};
-use crate::fleet::image::ImageId;
+use super::{AlertCause, Counted, Counts, Ground, Posture, Tally, Weight};
 use crate::fleet::rows::RowId;
 use crate::fleet::sums::patches_of;
 use crate::fleet::{Endpoint, EndpointId, Held, Tables};
@@ -98,7 +96,7 @@ impl Shard {
     fn tell_turns(&mut self, at: EndpointId, id: &str, turns: &[Turn], added: &[RowId], now_ms: i64, out: &mut Applied) {
         let silent: Vec<PatchId> = turns.iter().filter(|t| t.to == State::NotApplicable).map(|t| t.patch).collect();
         // What came says whether a patch that no row notes any more was installed, or what it was for went.
-        let installed = if silent.is_empty() { BTreeSet::new() } else { self.having(added, &silent) };
+        let installed = if silent.is_empty() { BTreeSet::new() } else { self.having_lately(added, &silent) };
         let mended = |t: &&Turn| {
             matches!(t.from, State::Missing | State::PendingReboot) && (t.to == State::Installed || installed.contains(&t.patch))
         };
@@ -217,7 +215,7 @@ impl Shard {
         }
     }
 
-    fn set_posture(&mut self, at: EndpointId, posture: Posture) {
+    pub(super) fn set_posture(&mut self, at: EndpointId, posture: Posture) {
         let index = at.0 as usize;
         let patches = &mut self.patches;
         if patches.postures.len() <= index {
@@ -264,54 +262,6 @@ impl Shard {
         for patch in patches {
             self.patches.weights.entry(*patch).or_insert_with(|| Weight::of(&self.catalog, *patch));
         }
-    }
-
-    /// Postures of all endpoints from the start: for a new catalog, other groups, and when the process starts.
-    pub(in crate::shard) fn stand_all(&mut self) {
-        let catalog = &self.catalog;
-        self.patches.weights =
-            self.fleet.noted().into_par_iter().map(|patch| (patch, Weight::of(catalog, patch))).collect::<Vec<_>>().into_iter().collect();
-        self.patches.postures.clear();
-        self.trends.doubt();
-        self.patches.totals = super::PatchTotals::default();
-        let images: BTreeMap<ImageId, Posture> =
-            self.fleet.images.iter().map(|(id, image)| (id, self.posture_of_notes(image.notes()))).collect();
-        let os = TableId::by_name("os").map(|os| self.fleet.index().rows(os)).unwrap_or_default();
-        let windows = os.iter().copied().filter(|row| self.is_windows(*row)).collect();
-        let mut all: Vec<(EndpointId, &Endpoint)> = self.fleet.iter().collect();
-        // What an image notes stays in the cache for all of its endpoints.
-        all.sort_unstable_by_key(|(at, e)| (e.held.as_ref().map(|h| h.image), *at));
-        let shard = &*self;
-        let posture = |(at, e): (EndpointId, &Endpoint)| Some((at, shard.posture_from(e, e.held.as_ref()?, &images, &windows)));
-        let postures: Vec<(EndpointId, Posture)> = all.into_par_iter().filter_map(posture).collect();
-        postures.into_iter().for_each(|(at, posture)| self.set_posture(at, posture));
-    }
-
-    fn posture_of_notes(&self, notes: &[crate::patch::Note]) -> Posture {
-        let mut posture = Posture::default();
-        for (patch, sum) in sums(notes.iter().copied()) {
-            posture.step(sum.state(), self.weight(patch), true);
-        }
-        posture
-    }
-
-    /// An endpoint's posture: its image's, but for the patches that its own rows note; patch by patch where something else decides.
-    fn posture_from(&self, endpoint: &Endpoint, held: &Held, images: &BTreeMap<ImageId, Posture>, windows: &HashSet<RowId>) -> Posture {
-        let not_collected = undecided(&self.fleet, held, |os| windows.contains(&os));
-        let ground = Ground::by(self, self.fleet.noted_now(), &self.catalog, (endpoint, held), not_collected);
-        if ground.is_special() {
-            return ground.posture_by(&ground.states(), |patch| self.weight(patch));
-        }
-        let mut posture = images.get(&held.image).copied().unwrap_or_default();
-        ground.noted.apart(held, |patch, there, here| {
-            let (from, to) = (there.state(), here.state());
-            if from != to {
-                let weight = self.weight(patch);
-                posture.step(from, weight, false);
-                posture.step(to, weight, true);
-            }
-        });
-        posture
     }
 
     /// Counts of some patches over the fleet, in parallel: for the writer only, which has threads of its own then.

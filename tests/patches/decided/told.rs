@@ -263,3 +263,28 @@ fn decisions_have_limits() {
         refused(Input::Exempt(exemption(Scope::Everywhere, vec!["x".into()], None))).is_some_and(|e| e.contains("limits.exemptions = 1"))
     );
 }
+
+#[test]
+fn one_patch_of_many_packages_is_added_up_at_the_start_as_it_was() {
+    // More rows of one part than are added up together, and a few that have to do with none of them.
+    let names: Vec<String> = (0..80).map(|n| format!("lib{n}")).collect();
+    let packages: Vec<(&str, Result<&str, FixState>)> = names.iter().map(|n| (n.as_str(), Ok("2"))).collect();
+    let advisories = vec![says("DSA-1", "high", false, &packages), says("DSA-2", "low", false, &[("bash", Ok("5"))])];
+    let mut home = Home::new(policy(), advisories);
+    let all = |mended: usize, bash| {
+        let version = |n: usize| if n < mended { "2" } else { "1" };
+        names.iter().enumerate().map(|(n, name)| (name.as_str(), version(n))).chain([("bash", bash)]).collect::<Vec<_>>()
+    };
+    let machines = [(0, "4"), (0, "4"), (1, "4"), (79, "5"), (80, "4"), (80, "5")];
+    for (n, (mended, bash)) in machines.into_iter().enumerate() {
+        let id = format!("e{n}");
+        home.enroll(&id, &[]);
+        home.upload(&id, &Machine::linux(&all(mended, bash)));
+    }
+    for again in 0..2 {
+        let missing: Vec<u32> = (0..machines.len()).map(|n| home.posture(&format!("e{n}")).missing_total()).collect();
+        assert_eq!(missing, [2, 2, 2, 1, 1, 0], "{again}");
+        super::model::check(&home.daemon.shard, 0);
+        home.restart();
+    }
+}
