@@ -78,9 +78,14 @@ fn lacking(rule: &Rule) -> Option<&'static str> {
     lacks
 }
 
+/// A table, as CEL can name it: `package` is a word of its grammar.
+const PACKAGE: (&str, &str) = ("package", "package_");
+
 /// `has(table["key"])`, which CEL allows of fields only, as it would be written there.
 fn standard(text: &str) -> String {
-    regex::Regex::new(r#"has\((\w+)\[("[^"]*")\]\)"#).unwrap().replace_all(text, "($2 in $1)").into_owned()
+    let replaced = |pattern: &str, text: &str, by: &str| regex::Regex::new(pattern).unwrap().replace_all(text, by).into_owned();
+    let named = replaced(r"\bpackage([.\[])", text, "package_$1");
+    replaced(r#"has\((\w+)\[("[^"]*")\]\)"#, &named, "($2 in $1)")
 }
 
 /// What a rule's tables stand for in its text: rows or a map.
@@ -102,7 +107,8 @@ fn bound(rule: &Rule, views: &mut Views) -> Result<BTreeMap<&'static str, String
     if twice {
         return Err("a table that is a list and a map at once");
     }
-    Ok(tables.into_iter().map(|(table, view)| (table.name(), views.name(view))).collect())
+    let spelled = |name: &'static str| if name == PACKAGE.0 { PACKAGE.1 } else { name };
+    Ok(tables.into_iter().map(|(table, view)| (spelled(table.name()), views.name(view))).collect())
 }
 
 /// A scan as the views of it.

@@ -22,10 +22,10 @@ use crate::report::{Report, Unit};
 
 const CLIENTS: usize = 64;
 const ROUNDS: u32 = 5;
-/// Of what machines go through in a run: of a small fleet the same ones come in every round.
-pub(super) const STEPS: u32 = ROUNDS + 1;
-/// Machines that send in a round, each once.
+/// Machines that send in a round, each once. Those of a round are others than those of the others.
 const SENDERS: u32 = 4_000;
+/// What machines go through between two runs that send after a patch wave.
+const WAVE: u32 = 24;
 
 struct Body {
     path: String,
@@ -39,33 +39,31 @@ pub(super) fn keys(path: &Path) -> HashMap<String, String> {
     text.lines().filter_map(|l| l.split_once(' ')).map(|(id, key)| (id.to_owned(), format!("Bearer {key}"))).collect()
 }
 
-/// Rounds of changed scans, each followed by the same bytes again, at both servers in turn. `from` is the step that machines are at; [`STEPS`] later no run has met them.
-pub(super) fn run(fleet: &Fleet, keys: &HashMap<String, String>, endpoints: u32, from: u32, daemon: SocketAddr, report: &mut Report) {
+/// What machines send in a round, at a step of theirs.
+fn bodies(fleet: &Fleet, keys: &HashMap<String, String>, endpoints: u32, round: u32, step: u32) -> Arc<Vec<Body>> {
+    let made = Instant::now();
+    let body = |n: u32| {
+        // Far from each other in the fleet.
+        let number = u32::try_from((u64::from(round * SENDERS + n) * 7_919) % u64::from(endpoints)).unwrap();
+        let document = fleet.facts(number, step).document();
+        let id = id(number);
+        let key = keys[&id].clone();
+        Body { path: format!("/v1/endpoints/{id}/scan"), key, bytes: zstd::bulk::compress(&document, 3).unwrap().into() }
+    };
+    let bodies: Vec<Body> = (0..SENDERS.min(endpoints / (ROUNDS + 2))).into_par_iter().map(body).collect();
+    let (count, kilobytes, seconds) = (bodies.len(), bodies[0].bytes.len() >> 10, made.elapsed().as_secs_f64());
+    println!("  round {round}: {count} bodies of {kilobytes} kB made in {seconds:.1} s");
+    Arc::new(bodies)
+}
+
+/// Rounds of changed scans, each followed by the same bytes again, at both servers in turn. Each machine sends its next step, `run` counts them; and others send what they have after a wave.
+pub(super) fn run(fleet: &Fleet, keys: &HashMap<String, String>, endpoints: u32, run: u32, daemon: SocketAddr, report: &mut Report) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let other = runtime.block_on(discarding());
     let (mut changed, mut same, mut changed_anchor, mut same_anchor) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut waits, mut waits_same) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
-        let made = Instant::now();
-        let bodies: Arc<Vec<Body>> = Arc::new(
-            (0..SENDERS.min(endpoints))
-                .into_par_iter()
-                .map(|n| {
-                    // Far from each other in the fleet, others in each round.
-                    let number = u32::try_from((u64::from(round * SENDERS + n) * 7_919) % u64::from(endpoints)).unwrap();
-                    let document = fleet.facts(number, from + 1 + round).document();
-                    let id = id(number);
-                    let key = keys[&id].clone();
-                    Body { path: format!("/v1/endpoints/{id}/scan"), key, bytes: zstd::bulk::compress(&document, 3).unwrap().into() }
-                })
-                .collect(),
-        );
-        println!(
-            "  round {round}: {} bodies of {} kB made in {:.1} s",
-            bodies.len(),
-            bodies[0].bytes.len() >> 10,
-            made.elapsed().as_secs_f64()
-        );
+        let bodies = bodies(fleet, keys, endpoints, round, run + 1);
         let ours = runtime.block_on(send(bodies.clone(), daemon, None));
         let anchor = runtime.block_on(send(bodies.clone(), other, Some("/inflate")));
         let ours_same = runtime.block_on(send(bodies.clone(), daemon, None));
@@ -94,6 +92,10 @@ pub(super) fn run(fleet: &Fleet, keys: &HashMap<String, String>, endpoints: u32,
         report.line("", &format!("  {name} at that rate: p50 of an answer"), Unit::Seconds, of(500), None);
         report.line("", &format!("  {name} at that rate: p99 of an answer"), Unit::Seconds, of(990), None);
     }
+    let bodies = bodies(fleet, keys, endpoints, ROUNDS + 1, (run + 1) * WAVE);
+    let ours = runtime.block_on(send(bodies.clone(), daemon, None)).0;
+    let anchor = runtime.block_on(send(bodies, other, Some("/inflate"))).0;
+    report.line("", "  scans after a patch wave, zstd / read and inflate", Unit::PerSecond, ours, Some(anchor));
 }
 
 /// Sends all bodies over so many connections: a second how many, and how long each took.

@@ -61,9 +61,7 @@ pub(crate) fn run(report: &mut Report) {
         report.line("million-start", "start to ready", Unit::Seconds, started, Some(read_all(&place.folder.join("data/store"))));
         report.line("million-disk", "on the disk, the store", Unit::Bytes, size(&place.folder.join("data/store")), None);
         let keys = load::keys(&place.folder.join("keys"));
-        // Each run sends what machines have at the next steps.
-        let step = place.next_step();
-        load::run(&place.fleet(), &keys, endpoints, step, daemon.address, report);
+        load::run(&place.fleet(), &keys, endpoints, place.runs(), daemon.address, report);
         report.line("", "  resident after the load", Unit::Bytes, daemon.memory("VmRSS:"), None);
         place.simulate(&daemon, report);
     }
@@ -109,12 +107,12 @@ impl Place {
         std::fs::write(built, said).unwrap();
     }
 
-    /// The step that machines are at; the next run finds them further.
-    fn next_step(&self) -> u32 {
-        let path = self.folder.join("step");
-        let step = std::fs::read_to_string(&path).ok().and_then(|t| t.parse().ok()).unwrap_or(0);
-        std::fs::write(path, (step + load::STEPS).to_string()).unwrap();
-        step
+    /// How many runs loaded this fleet before: the next one finds machines further.
+    fn runs(&self) -> u32 {
+        let path = self.folder.join("runs");
+        let runs = std::fs::read_to_string(&path).ok().and_then(|t| t.parse().ok()).unwrap_or(0);
+        std::fs::write(path, (runs + 1).to_string()).unwrap();
+        runs
     }
 
     /// An everyday load by the tool that users have: every send is due at its time, whatever became of those before it.

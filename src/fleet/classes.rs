@@ -13,10 +13,40 @@ use crate::pack::RuleId;
 
 pub type ClassId = u32;
 
+/// Verdicts, four bits each: a fleet that deviates much has a class for every few endpoints.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Packed(Box<[u8]>);
+
+/// No verdict, but the end of an odd number of them; and one that there is not.
+const END: u8 = 15;
+const NONSENSE: u8 = 14;
+
+impl Packed {
+    fn of(verdicts: &[u8]) -> Packed {
+        let bits = |verdict: &u8| (*verdict).min(NONSENSE);
+        let two = |two: &[u8]| two.first().map_or(END, bits) | two.get(1).map_or(END, bits) << 4;
+        Packed(verdicts.chunks(2).map(two).collect())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = u8> {
+        self.0.iter().flat_map(|two| [two & 15, two >> 4]).filter(|verdict| *verdict != END)
+    }
+
+    fn len(&self) -> usize {
+        let odd = self.0.last().is_some_and(|two| two >> 4 == END);
+        2 * self.0.len() - usize::from(odd)
+    }
+
+    fn get(&self, at: usize) -> Option<u8> {
+        let two = self.0.get(at / 2)?;
+        let verdict = if at.is_multiple_of(2) { two & 15 } else { two >> 4 };
+        (verdict != END).then_some(verdict)
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Class {
-    /// One byte a rule: a [`Verdict`].
-    verdicts: Box<[u8]>,
+    verdicts: Packed,
     /// How many rules have each verdict: asked with every upload, so counted once.
     summary: [u32; Verdict::ALL.len()],
     endpoints: u32,
@@ -56,7 +86,11 @@ impl Classes {
 
     /// A class of a verdict vector.
     pub fn find(&self, verdicts: &[u8]) -> Option<ClassId> {
-        let same = |id: &ClassId| self.classes.get(id).is_some_and(|c| *c.verdicts == *verdicts);
+        self.find_packed(&Packed::of(verdicts))
+    }
+
+    fn find_packed(&self, verdicts: &Packed) -> Option<ClassId> {
+        let same = |id: &ClassId| self.classes.get(id).is_some_and(|c| c.verdicts == *verdicts);
         self.by_verdicts.find(self.hasher.hash_one(verdicts), same).copied()
     }
 
@@ -69,11 +103,12 @@ impl Classes {
                 *count += 1;
             }
         }
-        let known = self.find(verdicts).is_some();
-        self.classes.insert(id, Class { verdicts: verdicts.into(), summary, endpoints: 0 });
+        let verdicts = Packed::of(verdicts);
+        let known = self.find_packed(&verdicts).is_some();
+        self.classes.insert(id, Class { verdicts, summary, endpoints: 0 });
         if !known {
             let Classes { classes, by_verdicts, hasher, .. } = self;
-            let hash = |id: &ClassId| classes.get(id).map_or(0, |c| hasher.hash_one(&*c.verdicts));
+            let hash = |id: &ClassId| classes.get(id).map_or(0, |c| hasher.hash_one(&c.verdicts));
             by_verdicts.insert_unique(hash(&id), id, hash);
         }
     }
@@ -99,7 +134,7 @@ impl Classes {
 
     fn remove(&mut self, id: ClassId) {
         let Some(class) = self.classes.remove(&id) else { return };
-        if let Ok(found) = self.by_verdicts.find_entry(self.hasher.hash_one(&*class.verdicts), |other| *other == id) {
+        if let Ok(found) = self.by_verdicts.find_entry(self.hasher.hash_one(&class.verdicts), |other| *other == id) {
             found.remove();
         }
     }
@@ -113,8 +148,8 @@ impl Classes {
     fn count(&mut self, id: ClassId, by: i32) {
         let Some(class) = self.classes.get_mut(&id) else { return };
         class.endpoints = class.endpoints.saturating_add_signed(by);
-        for (counts, verdict) in self.counts.iter_mut().zip(&class.verdicts) {
-            if let Some(count) = counts.get_mut(usize::from(*verdict)) {
+        for (counts, verdict) in self.counts.iter_mut().zip(class.verdicts.iter()) {
+            if let Some(count) = counts.get_mut(usize::from(verdict)) {
                 *count = count.saturating_add_signed(by);
             }
         }
@@ -141,8 +176,8 @@ impl Classes {
     }
 
     /// All classes, by id.
-    pub fn iter(&self) -> impl Iterator<Item = (ClassId, &[u8])> {
-        self.classes.iter().map(|(id, c)| (*id, &*c.verdicts))
+    pub fn iter(&self) -> impl Iterator<Item = (ClassId, Vec<u8>)> {
+        self.classes.iter().map(|(id, c)| (*id, c.verdicts.iter().collect()))
     }
 
     pub fn len(&self) -> usize {
@@ -162,8 +197,14 @@ impl Classes {
         self.classes.contains_key(&id)
     }
 
-    pub fn verdicts(&self, id: ClassId) -> &[u8] {
-        self.classes.get(&id).map_or(&[], |c| &c.verdicts)
+    /// One byte a rule: a [`Verdict`].
+    pub fn verdicts(&self, id: ClassId) -> Vec<u8> {
+        self.classes.get(&id).map(|c| c.verdicts.iter().collect()).unwrap_or_default()
+    }
+
+    /// Of how many rules a class has verdicts.
+    pub fn rules(&self, id: ClassId) -> usize {
+        self.classes.get(&id).map_or(0, |c| c.verdicts.len())
     }
 
     /// How many rules have each verdict, in the order of [`Verdict::ALL`].
@@ -172,7 +213,7 @@ impl Classes {
     }
 
     pub fn verdict(&self, id: ClassId, rule: RuleId) -> Verdict {
-        let byte = self.verdicts(id).get(rule.index()).copied();
+        let byte = self.classes.get(&id).and_then(|c| c.verdicts.get(rule.index()));
         byte.and_then(Verdict::from_u8).unwrap_or(Verdict::NotChecked)
     }
 
@@ -190,6 +231,18 @@ impl Classes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packed_verdicts_are_those_that_went_in() {
+        for verdicts in [&[][..], &[0], &[8], &[0, 8], &[1, 2, 3], &[8; 1001]] {
+            let packed = Packed::of(verdicts);
+            assert_eq!((packed.iter().collect::<Vec<_>>().as_slice(), packed.len()), (verdicts, verdicts.len()));
+            let each: Vec<_> = (0..=verdicts.len()).map(|at| packed.get(at)).collect();
+            assert_eq!(each, verdicts.iter().copied().map(Some).chain([None]).collect::<Vec<_>>());
+        }
+        assert_eq!(Packed::of(&[200, 15]).iter().collect::<Vec<_>>(), [NONSENSE, NONSENSE]);
+        assert!(Verdict::ALL.len() < usize::from(NONSENSE));
+    }
 
     #[test]
     fn counts_follow_the_endpoints() {

@@ -13,7 +13,7 @@ pub mod rows;
 pub mod shared;
 pub mod sums;
 pub mod template;
-mod thin;
+pub mod thin;
 
 use std::collections::{BTreeMap, BTreeSet};
 

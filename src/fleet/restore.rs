@@ -11,7 +11,7 @@ use super::classes::ClassId;
 use super::image::{Image, ImageId};
 use super::names::Names;
 use super::rows::RowId;
-use super::{Endpoint, EndpointId, Fleet, name, slot};
+use super::{Endpoint, EndpointId, Fleet, name};
 use crate::scan::table::TableId;
 
 impl Fleet {
@@ -29,14 +29,9 @@ impl Fleet {
         made.into_iter().for_each(|(id, image)| self.images.restore(id, image, &mut self.rows));
     }
 
-    /// Puts stored endpoints back, in the order of their numbers. Everything that they hold is there already, and no other endpoint is.
-    pub fn restore_endpoints(&mut self, stored: Vec<(EndpointId, Endpoint)>) {
-        let places = stored.last().map_or(0, |(at, _)| slot(*at) + 1);
-        self.endpoints = Vec::with_capacity(places);
-        for (at, endpoint) in stored {
-            self.endpoints.resize_with(slot(at), || None);
-            self.endpoints.push(Some(endpoint));
-        }
+    /// Puts stored endpoints back, each in the place of its number. Everything that they hold is there already, and no other endpoint is.
+    pub fn restore_endpoints(&mut self, stored: Vec<Option<Endpoint>>) {
+        self.endpoints = stored;
         self.free = (0..).zip(&self.endpoints).filter(|(_, e)| e.is_none()).map(|(at, _)| at).collect();
         let mut rows: Vec<u32> = Vec::new();
         let mut images: HashMap<ImageId, u32> = HashMap::new();
@@ -56,9 +51,9 @@ impl Fleet {
         images.into_iter().for_each(|(image, endpoints)| self.images.join_many(image, endpoints));
         classes.into_iter().for_each(|(class, endpoints)| self.classes.join_many(class, endpoints));
         self.classes.forget_empty();
-        self.index.restore_endpoints(&self.endpoints);
-        let endpoints = &self.endpoints;
-        let numbers = (0..).map(EndpointId).zip(endpoints).filter(|(_, e)| e.is_some()).map(|(at, _)| at).collect();
-        self.names = Names::of(numbers, |at| name(endpoints, at));
+        let Fleet { endpoints, index, .. } = self;
+        let numbers = (0..).map(EndpointId).zip(&*endpoints).filter(|(_, e)| e.is_some()).map(|(at, _)| at).collect();
+        let ((), names) = rayon::join(|| index.restore_endpoints(endpoints), || Names::of(numbers, |at| name(endpoints, at)));
+        self.names = names;
     }
 }

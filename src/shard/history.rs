@@ -64,7 +64,7 @@ impl Shard {
     /// What an endpoint has, by the numbers of history.
     pub(super) fn last_of(&mut self, at: EndpointId, batch: &mut Batch) -> Option<Last> {
         let held: Held = self.fleet.get(at)?.held.clone()?;
-        let verdicts = self.fleet.classes.verdicts(held.class).to_vec();
+        let verdicts = self.fleet.classes.verdicts(held.class);
         let mut last = Last::default();
         for rule in self.pack.rules().filter(|r| !self.pack.rule(*r).requirement) {
             if let Some(verdict) = verdicts.get(rule.index()) {
@@ -233,9 +233,9 @@ impl Shard {
             last.patches.push((number, stood.code()));
         }
         let class = self.fleet.get(at).and_then(|e| e.held.as_ref()).map(|h| h.class);
-        let verdicts = class.map_or(&[][..], |c| self.fleet.classes.verdicts(c));
+        let verdicts = class.map(|c| self.fleet.classes.verdicts(c)).unwrap_or_default();
         let both = present.rules.iter().zip(verdicts);
-        last.verdicts = both.filter_map(|(rule, verdict)| Some(((*rule)?.0, *verdict))).collect();
+        last.verdicts = both.filter_map(|(rule, verdict)| Some(((*rule)?.0, verdict))).collect();
         (last, names)
     }
 

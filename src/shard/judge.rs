@@ -33,7 +33,7 @@ impl Shard {
     /// its terms, and a term answers otherwise only when a row that says something to it comes or goes: all other verdicts are as they were.
     pub(super) fn judge_changed<'r>(&mut self, before: ClassId, held: &Held, touched: impl Iterator<Item = &'r RowId>) -> Judged {
         // A class of an unknown pack has no verdicts.
-        if self.fleet.classes.verdicts(before).len() != self.pack.rule_count() {
+        if self.fleet.classes.rules(before) != self.pack.rule_count() {
             return Judged::All(self.judge(held));
         }
         let rules = self.affected(touched);

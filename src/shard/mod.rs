@@ -120,6 +120,9 @@ pub struct Totals {
     pub outbox_dropped: u64,
 }
 
+/// Steps of [`crate::fleet::thin`] that a second takes at most, each some milliseconds.
+const THIN_STEPS: u32 = 8;
+
 /// What is known of an endpoint only while the process lives.
 #[derive(Debug, Default)]
 struct Live {
@@ -349,7 +352,9 @@ impl Shard {
         self.history.expire(history_ms, now_ms, &mut out.batch);
         self.age(now_ms, out);
         // Those of a store that was written before, too, and those that became too many while nothing came.
-        self.thin(out);
+        for _ in 0..THIN_STEPS {
+            self.thin(out);
+        }
         self.fleet.images.forget_texts(self.limits.image_text_bytes);
         self.sweep(now_ms, out);
     }

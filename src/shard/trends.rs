@@ -96,7 +96,7 @@ impl Shard {
     }
 
     fn of_verdicts(&self, class: ClassId) -> OfVerdicts {
-        OfVerdicts::new(self.fleet.classes.verdicts(class), &self.trends.severities)
+        OfVerdicts::new(&self.fleet.classes.verdicts(class), &self.trends.severities)
     }
 
     /// Takes all of an endpoint out, or in: it comes, goes, or gets other labels.

@@ -224,7 +224,7 @@ impl Shard {
             return Ok(self.uploaded(at, held, false));
         }
         // Taken now: the class before is gone when this was its last endpoint.
-        let old = before.as_ref().map(|h| self.fleet.classes.verdicts(h.class).to_vec());
+        let old = before.as_ref().map(|h| self.fleet.classes.verdicts(h.class));
         let stood = self.before_turn(before.as_ref(), at, &facts.tables, &facts.added, &facts.removed);
         let held = self.hold(at, before.as_ref(), &facts, now_ms, out);
         self.live_mut(at).keep(&body, held.sequence, batch);
@@ -435,7 +435,7 @@ impl Shard {
     #[expect(clippy::too_many_arguments, reason = "the two states and where the changes go")]
     fn turned(&mut self, at: EndpointId, id: &str, old: &[u8], held: &Held, facts: &Facts, now_ms: i64, out: &mut Applied) {
         let new = self.fleet.classes.verdicts(held.class);
-        let flips: Vec<Flip> = drift::diff(old, new).into_iter().filter(|f| !self.pack.rule(f.rule).requirement).collect();
+        let flips: Vec<Flip> = drift::diff(old, &new).into_iter().filter(|f| !self.pack.rule(f.rule).requirement).collect();
         self.record_flips(at, &flips, &mut out.batch);
         if !flips.is_empty() {
             let told: Vec<_> = flips.iter().map(|f| json!({"rule": self.pack.rule_id(f.rule), "from": f.from, "to": f.to})).collect();

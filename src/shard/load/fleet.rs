@@ -1,10 +1,12 @@
 //! The stored fleet, back to memory: read by one thread, decoded by all.
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use super::LoadError;
-use crate::fleet::classes::Classes;
+use crate::fleet::classes::{ClassId, Classes};
 use crate::fleet::{Endpoint, EndpointId};
+use crate::pack::Pack;
 use crate::scan::table::TableId;
 use crate::shard::Shard;
 use crate::shard::stored::{Known, OldEndpoint, class};
@@ -30,13 +32,7 @@ impl Shard {
         // Before images, which keep what their rows say.
         self.fleet.rows.ask_all(&self.pack, &self.limits);
         self.fleet.rows.note_all(&self.catalog, &self.limits);
-        let mut images = Vec::new();
-        store.each(Space::Images, &mut |k, v| {
-            images.push((number(Space::Images, k)?, decode(Space::Images, k, v)?));
-            Ok(())
-        })?;
-        self.fleet.restore_images(images);
-        self.load_classes(store, known_pack)?;
+        self.load_images_and_classes(store, known_pack)?;
         store.each(Space::Shared, &mut |k, v| {
             let id = k.try_into().map(u64::from_be_bytes).map_err(|_| damaged(Space::Shared, k, "its key is not a number"))?;
             self.fleet.sharing.restore(id, decode(Space::Shared, k, v)?);
@@ -48,34 +44,27 @@ impl Shard {
         Ok(())
     }
 
-    /// The classes of the last swap, and those that were made since.
-    fn load_classes(&mut self, store: &dyn Store, known_pack: bool) -> Result<(), LoadError> {
-        let mut classes = Classes::new(self.pack.rules().map(|r| self.pack.rule(r).requirement).collect(), 0);
-        // Without the pack that they are verdicts of, classes say nothing; the swap that follows makes new ones.
-        let say = |verdicts: &[u8]| if known_pack { verdicts.to_vec() } else { Vec::new() };
-        store.each(Space::Generation, &mut |k, v| {
-            self.generation_keys.insert(k.to_vec());
-            if k.first() == Some(&generation::CLASS_KEY) {
-                generation::classes(k, v, |id, verdicts| classes.insert(id, &say(verdicts)))?;
-            }
-            Ok(())
-        })?;
-        store.each(Space::Classes, &mut |k, v| {
-            let (id, (generation, verdicts)) = (number(Space::Classes, k)?, class(v));
-            if generation == self.generation {
-                classes.insert(id, &say(verdicts));
-                classes.record(id);
-            } else {
-                self.stale_classes.insert(id);
-            }
-            Ok(())
-        })?;
-        self.fleet.classes = classes;
+    /// Beside each other: each takes one thread about as long as the other.
+    fn load_images_and_classes(&mut self, store: &dyn Store, known_pack: bool) -> Result<(), LoadError> {
+        let (images, of_swap, own) = (records(store, Space::Images)?, records(store, Space::Generation)?, records(store, Space::Classes)?);
+        let Shard { fleet, pack, .. } = self;
+        let stored = StoredClasses { pack, known_pack, generation: self.generation };
+        let (images, classes) = rayon::join(
+            || -> Result<(), StoreError> {
+                let decoded = |(k, v): &Record| Ok((number(Space::Images, k)?, decode(Space::Images, k, v)?));
+                fleet.restore_images(images.iter().map(decoded).collect::<Result<_, StoreError>>()?);
+                Ok(())
+            },
+            || stored.read(&of_swap, &own),
+        );
+        images?;
+        (self.fleet.classes, self.stale_classes) = classes?;
+        self.generation_keys.extend(of_swap.into_iter().map(|(k, _)| k));
         Ok(())
     }
 
     /// Endpoints that the last swap put into another class than their own records say.
-    fn load_moves(&mut self, store: &dyn Store, all: &mut [(EndpointId, Endpoint)]) -> Result<(), LoadError> {
+    fn load_moves(&mut self, store: &dyn Store, all: &mut [Option<Endpoint>]) -> Result<(), LoadError> {
         store.each(Space::Generation, &mut |k, v| {
             if k.first() != Some(&generation::MOVE_KEY) {
                 return Ok(());
@@ -84,8 +73,7 @@ impl Shard {
                 if self.generation_keys.contains(&generation::gone_key(number)) {
                     continue;
                 }
-                let at = all.binary_search_by_key(&number, |(at, _)| *at).ok();
-                let held = at.and_then(|at| all.get_mut(at)).and_then(|(_, e)| e.held.as_mut());
+                let held = all.get_mut(number.0 as usize).and_then(|e| e.as_mut()?.held.as_mut());
                 if let Some(held) = held.filter(|h| h.sequence == sequence) {
                     held.class = class;
                     self.moved.insert(number.0);
@@ -98,11 +86,7 @@ impl Shard {
 
     fn load_endpoints(&mut self, store: &mut dyn Store) -> Result<(), LoadError> {
         let mut old = Vec::new();
-        let mut all = read_endpoints(store, &Known::of(&self.fleet.sharing), &mut old)?;
-        all.sort_unstable_by_key(|(number, _)| *number);
-        if let Some(two) = all.windows(2).find(|two| two[0].0 == two[1].0) {
-            return Err(damaged(Space::Endpoints, two[1].1.id.as_bytes(), "another endpoint has its number").into());
-        }
+        let mut all = by_number(read_endpoints(store, &Known::of(&self.fleet.sharing), &mut old)?)?;
         self.convert(store, old, &mut all)?;
         self.load_moves(store, &mut all)?;
         self.fleet.restore_endpoints(all);
@@ -110,13 +94,13 @@ impl Shard {
     }
 
     /// Endpoints of an earlier version are written anew, so that their numbers are kept.
-    fn convert(&mut self, store: &mut dyn Store, old: Vec<OldEndpoint>, all: &mut Part) -> Result<(), LoadError> {
-        let mut next = all.last().map_or(0, |(at, _)| at.0 + 1);
+    fn convert(&mut self, store: &mut dyn Store, old: Vec<OldEndpoint>, all: &mut Vec<Option<Endpoint>>) -> Result<(), LoadError> {
+        let mut next = u32::try_from(all.len()).unwrap_or(u32::MAX);
         let mut old = old.into_iter().peekable();
         while old.peek().is_some() {
             let mut batch = Batch::default();
             for endpoint in old.by_ref().take(PART) {
-                all.push((EndpointId(next), endpoint.convert(EndpointId(next), &mut self.fleet.sharing, &mut batch)));
+                all.push(Some(endpoint.convert(EndpointId(next), &mut self.fleet.sharing, &mut batch)));
                 next += 1;
             }
             store.commit(&batch)?;
@@ -125,8 +109,63 @@ impl Shard {
     }
 }
 
+type Record = (Vec<u8>, Vec<u8>);
+
+/// All records of a kind.
+fn records(store: &dyn Store, space: Space) -> Result<Vec<Record>, StoreError> {
+    let mut all = Vec::new();
+    store.each(space, &mut |k, v| {
+        all.push((k.to_vec(), v.to_vec()));
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// How stored classes are to be taken.
+struct StoredClasses<'s> {
+    pack: &'s Pack,
+    /// Without the pack that they are verdicts of, classes say nothing; the swap that follows makes new ones.
+    known_pack: bool,
+    generation: u32,
+}
+
+impl StoredClasses<'_> {
+    /// The classes of the last swap, and those that were made since; beside them the records that are of neither.
+    fn read(&self, of_swap: &[Record], own: &[Record]) -> Result<(Classes, BTreeSet<ClassId>), StoreError> {
+        let (mut classes, mut stale) =
+            (Classes::new(self.pack.rules().map(|r| self.pack.rule(r).requirement).collect(), 0), BTreeSet::new());
+        let say = |verdicts: &[u8]| if self.known_pack { verdicts.to_vec() } else { Vec::new() };
+        for (k, v) in of_swap.iter().filter(|(k, _)| k.first() == Some(&generation::CLASS_KEY)) {
+            generation::classes(k, v, |id, verdicts| classes.insert(id, &say(verdicts)))?;
+        }
+        for (k, v) in own {
+            let (id, (generation, verdicts)) = (number(Space::Classes, k)?, class(v));
+            if generation == self.generation {
+                classes.insert(id, &say(verdicts));
+                classes.record(id);
+            } else {
+                stale.insert(id);
+            }
+        }
+        Ok((classes, stale))
+    }
+}
+
+/// Endpoints in the places of their numbers.
+fn by_number(parts: Vec<Part>) -> Result<Vec<Option<Endpoint>>, StoreError> {
+    let places = parts.iter().flatten().map(|(at, _)| at.0 as usize + 1).max().unwrap_or(0);
+    let mut all = Vec::with_capacity(places);
+    all.resize_with(places, || None);
+    for (at, endpoint) in parts.into_iter().flatten() {
+        if let Some(other) = all[at.0 as usize].replace(endpoint) {
+            return Err(damaged(Space::Endpoints, other.id.as_bytes(), "another endpoint has its number"));
+        }
+    }
+    Ok(all)
+}
+
 /// Every stored endpoint, in no order. Reading takes as long as decoding, so they go on beside each other.
-fn read_endpoints(store: &dyn Store, known: &Known, old: &mut Vec<OldEndpoint>) -> Result<Part, StoreError> {
+fn read_endpoints(store: &dyn Store, known: &Known, old: &mut Vec<OldEndpoint>) -> Result<Vec<Part>, StoreError> {
     let decoded: Mutex<Vec<Result<Part, StoreError>>> = Mutex::default();
     let decode = |part: Vec<(Vec<u8>, Vec<u8>)>| {
         let read = part.iter().map(|(k, v)| known.endpoint(k, v)).collect();
@@ -150,12 +189,7 @@ fn read_endpoints(store: &dyn Store, known: &Known, old: &mut Vec<OldEndpoint>) 
         decode(part);
         Ok::<_, StoreError>(())
     })?;
-    let parts = decoded.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let mut all = Vec::with_capacity(parts.len() * PART);
-    for part in parts {
-        all.extend(part?);
-    }
-    Ok(all)
+    decoded.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().collect()
 }
 
 fn damaged(space: Space, key: &[u8], why: &str) -> StoreError {

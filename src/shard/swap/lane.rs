@@ -313,14 +313,14 @@ impl Lane {
         let Some(held) = held else { return Touched { at, verdicts: None } };
         let old = shard.fleet.classes.verdicts(held.class);
         let ground = Ground { change: &self.change, anew: &self.anew, fleet: &shard.fleet, limits: &self.limits };
-        let mut new = carried(old, &self.change);
+        let mut new = carried(&old, &self.change);
         let judged = self.judge.verdicts(ground, held, &self.change.judged, &self.change.terms);
         for (rule, verdict) in self.change.judged.iter().zip(judged) {
             if let Some(place) = new.get_mut(rule.index()) {
                 *place = verdict;
             }
         }
-        Touched { at, verdicts: Some((before(old, &self.change), new)) }
+        Touched { at, verdicts: Some((before(&old, &self.change), new)) }
     }
 
     /// Puts touched endpoints where they are now.

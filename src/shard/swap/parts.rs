@@ -181,7 +181,7 @@ impl Parts {
             if !shard.fleet.classes.contains(group.class) {
                 continue;
             }
-            let vector = self.vector(group, shard.fleet.classes.verdicts(group.class), change);
+            let vector = self.vector(group, &shard.fleet.classes.verdicts(group.class), change);
             if let Some(group) = self.groups.get_mut(number as usize) {
                 group.to = heirs.class(at, group.class, &vector);
             }

@@ -67,9 +67,9 @@ impl Snapshot {
             before.resize(verdicts.len(), 0);
             // INVARIANT: at most u16::MAX rules.
             part.rules = u16::try_from(verdicts.len()).unwrap_or(u16::MAX);
-            let differing = (0u16..).zip(before.iter().zip(verdicts)).filter(|(_, (a, b))| a != b);
+            let differing = (0u16..).zip(before.iter().zip(&verdicts)).filter(|(_, (a, b))| a != b);
             part.classes.push((id, differing.map(|(rule, (_, verdict))| (rule, *verdict)).collect()));
-            before.copy_from_slice(verdicts);
+            before.copy_from_slice(&verdicts);
             snapshot.last = Some(id);
             if part.classes.len() >= CLASSES {
                 snapshot.put(&mut part);

@@ -42,7 +42,7 @@ impl Turns {
             return true;
         }
         for group in parts.groups.iter().skip(self.taken).take(GROUPS) {
-            self.before.entry(group.class).or_insert_with(|| before(shard.fleet.classes.verdicts(group.class), change));
+            self.before.entry(group.class).or_insert_with(|| before(&shard.fleet.classes.verdicts(group.class), change));
         }
         self.taken += GROUPS;
         self.taken >= parts.groups.len()
