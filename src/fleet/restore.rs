@@ -2,8 +2,6 @@
 //!
 //! One endpoint after the other would cost a million of them many seconds; so references are counted, and the index is sorted together, over all of them.
 
-use std::collections::BTreeMap;
-
 use hashbrown::HashMap;
 use rayon::prelude::*;
 
@@ -33,27 +31,43 @@ impl Fleet {
     pub fn restore_endpoints(&mut self, stored: Vec<Option<Endpoint>>) {
         self.endpoints = stored;
         self.free = (0..).zip(&self.endpoints).filter(|(_, e)| e.is_none()).map(|(at, _)| at).collect();
-        let mut rows: Vec<u32> = Vec::new();
-        let mut images: HashMap<ImageId, u32> = HashMap::new();
-        let mut classes: BTreeMap<ClassId, u32> = BTreeMap::new();
-        for held in self.endpoints.iter().flatten().filter_map(|e| e.held.as_ref()) {
-            for row in &held.plus {
-                let row = *row as usize;
-                if rows.len() <= row {
-                    rows.resize(row + 1, 0);
-                }
-                rows[row] += 1;
-            }
-            *images.entry(held.image).or_default() += 1;
-            *classes.entry(held.class).or_default() += 1;
-        }
-        self.rows.retain_many(&rows);
-        images.into_iter().for_each(|(image, endpoints)| self.images.join_many(image, endpoints));
-        classes.into_iter().for_each(|(class, endpoints)| self.classes.join_many(class, endpoints));
-        self.classes.forget_empty();
         let Fleet { endpoints, index, .. } = self;
         let numbers = (0..).map(EndpointId).zip(&*endpoints).filter(|(_, e)| e.is_some()).map(|(at, _)| at).collect();
-        let ((), names) = rayon::join(|| index.restore_endpoints(endpoints), || Names::of(numbers, |at| name(endpoints, at)));
+        let (counts, (names, ())) = rayon::join(
+            || Counts::of(endpoints),
+            || rayon::join(|| Names::of(numbers, |at| name(endpoints, at)), || index.restore_endpoints(endpoints)),
+        );
         self.names = names;
+        self.rows.retain_many(&counts.rows);
+        counts.images.into_iter().for_each(|(image, endpoints)| self.images.join_many(image, endpoints));
+        counts.classes.into_iter().for_each(|(class, endpoints)| self.classes.join_many(class, endpoints));
+        self.classes.forget_empty();
+    }
+}
+
+/// How many endpoints hold what.
+#[derive(Default)]
+struct Counts {
+    /// By id: those that have it beside their image.
+    rows: Vec<u32>,
+    images: HashMap<ImageId, u32>,
+    classes: HashMap<ClassId, u32>,
+}
+
+impl Counts {
+    fn of(endpoints: &[Option<Endpoint>]) -> Counts {
+        let mut counts = Counts::default();
+        for held in endpoints.iter().flatten().filter_map(|e| e.held.as_ref()) {
+            for row in &held.plus {
+                let row = *row as usize;
+                if counts.rows.len() <= row {
+                    counts.rows.resize(row + 1, 0);
+                }
+                counts.rows[row] += 1;
+            }
+            *counts.images.entry(held.image).or_default() += 1;
+            *counts.classes.entry(held.class).or_default() += 1;
+        }
+        counts
     }
 }

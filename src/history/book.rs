@@ -120,6 +120,14 @@ impl Book {
         Ok(())
     }
 
+    /// All that is stored of it beside its records: what is in `meta`, and the names.
+    pub fn restore(&mut self, head: Option<&[u8]>, names: &[(Vec<u8>, Vec<u8>)]) -> Result<(), StoreError> {
+        if let Some(head) = head {
+            self.restore_head(head)?;
+        }
+        names.iter().try_for_each(|(key, name)| self.restore_name(key, name))
+    }
+
     /// Takes what is in `meta`.
     pub fn restore_head(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.head = decode(Space::Meta, HEAD.as_bytes(), bytes)?;

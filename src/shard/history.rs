@@ -16,7 +16,7 @@ use crate::history::{PatchTurn, RuleTurn, Stood};
 use crate::pack::Pack;
 use crate::patch::catalog::Catalog;
 use crate::rule::Severity;
-use crate::state::{Batch, StoreError};
+use crate::state::Batch;
 
 impl Shard {
     /// What a new pack or policy turned, for all endpoints. In the batch in which readers see it.
@@ -237,13 +237,6 @@ impl Shard {
         let both = present.rules.iter().zip(verdicts);
         last.verdicts = both.filter_map(|(rule, verdict)| Some(((*rule)?.0, verdict))).collect();
         (last, names)
-    }
-
-    pub(super) fn restore_history(&mut self, store: &dyn crate::state::Store, head: Option<&Vec<u8>>) -> Result<(), StoreError> {
-        if let Some(head) = head {
-            self.history.restore_head(head)?;
-        }
-        store.each(crate::state::Space::Names, &mut |key, name| self.history.restore_name(key, name))
     }
 }
 

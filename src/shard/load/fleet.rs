@@ -109,10 +109,10 @@ impl Shard {
     }
 }
 
-type Record = (Vec<u8>, Vec<u8>);
+pub(super) type Record = (Vec<u8>, Vec<u8>);
 
 /// All records of a kind.
-fn records(store: &dyn Store, space: Space) -> Result<Vec<Record>, StoreError> {
+pub(super) fn records(store: &dyn Store, space: Space) -> Result<Vec<Record>, StoreError> {
     let mut all = Vec::new();
     store.each(space, &mut |k, v| {
         all.push((k.to_vec(), v.to_vec()));

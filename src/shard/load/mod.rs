@@ -112,8 +112,10 @@ impl Shard {
         }
         shard.load_rest(store)?;
         shard.load_decisions(store)?;
-        shard.restore_history(store, history.as_ref())?;
-        shard.stand_all();
+        let (mut book, names) = (Book::default(), fleet::records(store, Space::Names)?);
+        // It takes one thread long, and nobody asks for it yet.
+        shard.stand_beside(|| book.restore(history.as_deref(), &names))?;
+        shard.history = book;
         if catalog.is_some() {
             shard.begin_catalog();
         }

@@ -219,7 +219,7 @@ impl<'s> Ground<'s> {
 
     /// Of one that changed since.
     fn anew(shard: &'s Shard, endpoint: &'s Endpoint, held: &'s Held) -> Ground<'s> {
-        let not_collected = undecided(&shard.fleet, held, |os| shard.is_windows(os));
+        let not_collected = undecided(held, is_windows(&shard.fleet, held, |os| shard.is_windows(os)));
         Ground::by(shard, shard.fleet.noted_now(), &shard.catalog, (endpoint, held), not_collected)
     }
 
@@ -298,10 +298,14 @@ impl<'s> Ground<'s> {
     }
 }
 
+/// Whether one of the systems that an endpoint says it is is Windows.
+fn is_windows(fleet: &Fleet, held: &Held, windows: impl Fn(RowId) -> bool) -> bool {
+    TableId::by_name("os").is_some_and(|os| fleet.rows_in(held, os).into_iter().any(windows))
+}
+
 /// Whether what decides most patches was not collected: packages, or for Windows the installed updates.
-fn undecided(fleet: &Fleet, held: &Held, windows: impl Fn(RowId) -> bool) -> bool {
+fn undecided(held: &Held, is_windows: bool) -> bool {
     let collected = |name: &str| TableId::by_name(name).is_some_and(|t| held.tables.collected.contains(&t));
-    let is_windows = TableId::by_name("os").is_some_and(|os| fleet.rows_in(held, os).into_iter().any(windows));
     if is_windows { !collected("hotfix") } else { !collected("package") }
 }
 

@@ -46,15 +46,21 @@ struct Own {
 impl Shard {
     /// Postures of all endpoints.
     pub(in crate::shard) fn stand_all(&mut self) {
+        self.stand_beside(|| ());
+    }
+
+    /// The same while something goes on that has nothing to do with it.
+    pub(in crate::shard) fn stand_beside<T: Send>(&mut self, other: impl FnOnce() -> T + Send) -> T {
         let catalog = &self.catalog;
         self.patches.weights =
             self.fleet.noted().into_par_iter().map(|patch| (patch, Weight::of(catalog, patch))).collect::<Vec<_>>().into_iter().collect();
         self.patches.postures.clear();
         self.trends.doubt();
         self.patches.totals = super::PatchTotals::default();
-        let postures = self.stand();
+        let (postures, other) = rayon::join(|| self.stand(), other);
         self.patches.postures.reserve(self.fleet.places() as usize);
         postures.into_iter().flatten().for_each(|(at, posture)| self.set_posture(at, posture));
+        other
     }
 
     /// By image.
@@ -70,9 +76,14 @@ impl Shard {
             let Some(image) = self.fleet.images.get(id) else { return Vec::new() };
             let parted = parts.of_image(image);
             let whole = parts.posture_of_parts(&parted);
+            let systems: Vec<RowId> = image.rows.iter().copied().filter(|row| windows.contains(row)).collect();
             let posture = |at: EndpointId| {
                 let endpoint = self.fleet.get(at)?;
-                Some((at, parts.posture_from(endpoint, endpoint.held.as_ref()?, whole, &parted, &windows)))
+                let held = endpoint.held.as_ref()?;
+                let is_windows = !windows.is_empty()
+                    && (systems.iter().any(|os| held.minus.binary_search(os).is_err())
+                        || held.plus.iter().any(|row| windows.contains(row)));
+                Some((at, parts.posture_from(endpoint, held, undecided(held, is_windows), whole, &parted)))
             };
             endpoints.into_iter().filter_map(posture).collect()
         };
@@ -147,15 +158,7 @@ impl Parts<'_> {
     }
 
     /// An endpoint's posture: its image's, but for the parts that its own rows are of; patch by patch where something else decides.
-    fn posture_from(
-        &self,
-        endpoint: &Endpoint,
-        held: &Held,
-        whole: Posture,
-        image: &[(PartId, RowId)],
-        windows: &HashSet<RowId>,
-    ) -> Posture {
-        let not_collected = undecided(&self.shard.fleet, held, |os| windows.contains(&os));
+    fn posture_from(&self, endpoint: &Endpoint, held: &Held, not_collected: bool, whole: Posture, image: &[(PartId, RowId)]) -> Posture {
         let ground = Ground::by(self.shard, self.shard.fleet.noted_now(), &self.shard.catalog, (endpoint, held), not_collected);
         if ground.is_special() {
             return ground.posture_by(&ground.states(), |patch| self.shard.weight(patch));
