@@ -10,6 +10,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::follow::Way;
+use super::notes::Notes;
 use super::rows::{RowId, Rows};
 use super::template::{Place, Room};
 use crate::pack::TermId;
@@ -41,8 +42,8 @@ pub struct Image {
     pub(super) tables: Vec<(TableId, Range<usize>)>,
     /// What the rows say to the terms of the present pack, by term: judging an endpoint looks at no row of its image.
     says: Says,
-    /// What they say of patches, sorted: the sum of one patch is that of a few neighbours.
-    notes: Box<[Note]>,
+    /// What they say of patches: the sum of one patch is that of a few neighbours.
+    notes: Notes,
     /// The text of `order`, if uploads come for it.
     pub(super) template: Place,
     pub endpoints: u32,
@@ -88,7 +89,7 @@ impl Image {
         let mut placed: Vec<(RowId, u32)> = order.iter().copied().zip(0..).collect();
         placed.sort_unstable();
         let (sorted, places): (Vec<_>, Vec<_>) = placed.into_iter().unzip();
-        let (says, notes, template) = (Box::default(), Box::default(), Place::default());
+        let (says, notes, template) = (Box::default(), Notes::default(), Place::default());
         let (sorted, order, places) = (sorted.into(), order.into(), Places::of(places));
         let mut image = Image { rows: sorted, order, places, tables, says, notes, template, endpoints: 0 };
         image.ask(rows);
@@ -101,15 +102,15 @@ impl Image {
         self.notes = self.noted_by(|row| rows.notes(row));
     }
 
-    /// What the rows say of patches together, sorted, if this is what each says.
-    pub fn noted_by<'n>(&self, notes: impl Fn(RowId) -> &'n [Note]) -> Box<[Note]> {
+    /// What the rows say of patches together, if this is what each says.
+    pub fn noted_by<'n>(&self, notes: impl Fn(RowId) -> &'n [Note]) -> Notes {
         let mut all: Vec<Note> = self.rows.iter().flat_map(|row| notes(*row)).copied().collect();
         all.sort_unstable();
-        all.into()
+        Notes::of(&all)
     }
 
-    /// What the image's rows say of patches, sorted.
-    pub fn notes(&self) -> &[Note] {
+    /// What the image's rows say of patches.
+    pub fn notes(&self) -> &Notes {
         &self.notes
     }
 
@@ -119,7 +120,7 @@ impl Image {
             Places::Few(few) => size_of_val(&**few),
             Places::Many(many) => size_of_val(&**many),
         };
-        3 * size_of_val(&*self.rows) + places + size_of_val(&*self.says) + size_of_val(&*self.notes)
+        3 * size_of_val(&*self.rows) + places + size_of_val(&*self.says) + self.notes.bytes()
     }
 
     /// The rows of one table.
@@ -216,7 +217,7 @@ impl Images {
     }
 
     /// The same with what they say of the patches of another catalog.
-    pub fn replace_notes(&mut self, id: ImageId, notes: Box<[Note]>) -> Box<[Note]> {
+    pub fn replace_notes(&mut self, id: ImageId, notes: Notes) -> Notes {
         self.images.get_mut(&id).map(|image| std::mem::replace(&mut image.notes, notes)).unwrap_or_default()
     }
 
@@ -227,13 +228,11 @@ impl Images {
 
     /// The same of some images, with how far it is.
     pub fn nearest_of(&self, rows: &[RowId], among: impl Fn(ImageId) -> bool) -> Option<(usize, ImageId)> {
-        let mut votes: BTreeMap<ImageId, usize> = BTreeMap::new();
-        for key in min_hashes(rows).into_iter().enumerate() {
-            for id in self.by_hash.get(&key).into_iter().flatten().filter(|id| among(**id)) {
-                *votes.entry(*id).or_default() += 1;
-            }
-        }
-        let mut candidates: Vec<(usize, ImageId)> = votes.into_iter().map(|(id, n)| (n, id)).collect();
+        let keys = min_hashes(rows).into_iter().enumerate();
+        let mut votes: Vec<ImageId> = keys.filter_map(|key| self.by_hash.get(&key)).flatten().copied().filter(|id| among(*id)).collect();
+        votes.sort_unstable();
+        let counted = votes.chunk_by(|a, b| a == b).filter_map(|same| Some((same.len(), *same.first()?)));
+        let mut candidates: Vec<(usize, ImageId)> = counted.collect();
         candidates.sort_unstable_by(|a, b| b.cmp(a));
         let measured = candidates.iter().take(4).filter_map(|(_, id)| Some((distance(&self.get(*id)?.rows, rows), *id)));
         measured.min().filter(|(d, _)| is_near(*d, rows.len()))

@@ -8,6 +8,7 @@ pub mod gather;
 pub mod image;
 pub mod index;
 mod names;
+pub mod notes;
 mod restore;
 pub mod rows;
 pub mod shared;

@@ -75,6 +75,16 @@ impl Note {
         self.0 >> 4
     }
 
+    /// As one number; those of notes in their order are in order.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// INVARIANT: of [`Note::bits`]; of any other number it is a note all the same.
+    pub fn from_bits(bits: u32) -> Note {
+        Note(bits)
+    }
+
     /// Needed here, but a later patch that is needed here too brings it along.
     pub fn superseded(self) -> bool {
         self.0 & 8 != 0

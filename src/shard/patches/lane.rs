@@ -296,13 +296,13 @@ impl CatalogLane {
             let notes = image.noted_by(|row| self.aside.row(row));
             let mut posture = Posture::default();
             let mut both: BTreeMap<Place, (Stood, Stood)> = BTreeMap::new();
-            for (patch, sum) in sums(notes.iter().copied()) {
+            for (patch, sum) in sums(notes.iter()) {
                 let weight = weight(&self.weights, &self.catalog, patch);
                 posture.step(sum.state(), weight, true);
                 both.insert(patch, (Stood::NOTHING, stood(sum.state(), weight)));
             }
             if self.wanted.turns {
-                for (patch, sum) in sums(image.notes().iter().copied()) {
+                for (patch, sum) in sums(image.notes().iter()) {
                     both.entry(self.places.of_old(patch)).or_default().0 = stood(sum.state(), shard.weight(patch));
                 }
             }

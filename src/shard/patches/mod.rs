@@ -30,7 +30,7 @@ use serde::Serialize;
 use super::Shard;
 use crate::feed::model::Level;
 use crate::fleet::rows::{RowId, parse};
-use crate::fleet::sums::{Noted, about};
+use crate::fleet::sums::Noted;
 use crate::fleet::{Endpoint, EndpointId, Fleet, Held};
 use crate::patch::catalog::Catalog;
 use crate::patch::stand::Sum;
@@ -490,7 +490,7 @@ impl<'s> Tally<'s> {
             let Some(image) = self.shard.fleet.images.get(image) else { continue };
             for (patch, counted) in self.patches.iter().zip(&mut counts.by_patch) {
                 let mut sum = Sum::default();
-                about(image.notes(), *patch).iter().for_each(|n| sum.add(*n));
+                image.notes().about(*patch).for_each(|n| sum.add(n));
                 counted[sum.state() as usize] += endpoints;
             }
         }

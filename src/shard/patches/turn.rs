@@ -183,7 +183,7 @@ impl Shard {
         };
         let mut standing = Standing::default();
         for (id, image) in self.fleet.images.iter() {
-            let states = sums(image.notes().iter().copied()).into_iter().map(|(p, sum)| (p, sum.state()));
+            let states = sums(image.notes().iter()).into_iter().map(|(p, sum)| (p, sum.state()));
             standing.images.insert(id, states.filter_map(numbered).filter(|(_, s)| *s != Stood::NOTHING).collect());
         }
         for (at, endpoint) in self.fleet.iter() {
