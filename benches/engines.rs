@@ -85,6 +85,7 @@ const PACKAGE: (&str, &str) = ("package", "package_");
 fn standard(text: &str) -> String {
     let replaced = |pattern: &str, text: &str, by: &str| regex::Regex::new(pattern).unwrap().replace_all(text, by).into_owned();
     let named = replaced(r"\bpackage([.\[])", text, "package_$1");
+    let named = replaced(r#"has\((\w+)\[("[^"]*")\]\[("[^"]*")\]\)"#, &named, "($2 in $1 && $3 in $1[$2])");
     replaced(r#"has\((\w+)\[("[^"]*")\]\)"#, &named, "($2 in $1)")
 }
 

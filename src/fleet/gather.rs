@@ -16,8 +16,12 @@ const REMEMBERED: usize = 64;
 const ALIKE_LEAST: usize = 8;
 const ALIKE_MOST: usize = 48;
 const IMAGES_FOR_ONE_MORE: usize = 64;
+/// Of one row by which an endpoint deviates, with its place in the index.
+pub(super) const DEVIATION_BYTES: usize = 2 * size_of::<RowId>();
 /// Deviations that an endpoint must be rid of by it. Fewer do if most leave the image that they have, and any if it is needed no more then.
 const GAIN: usize = 32;
+/// A fleet has so many times the endpoints by and by: those who come first are not moved again.
+const GROWTH: usize = 4;
 const GAIN_OF_MOST: usize = 6;
 const GAIN_IN_PLACE: usize = 2;
 
@@ -74,6 +78,7 @@ impl Fleet {
     pub fn gather(&mut self, at: EndpointId) -> Option<Gathered> {
         let held = self.endpoints.get(slot(at))?.as_ref()?.held.as_ref()?;
         let before = self.gathering.join(at, held)?;
+        let looked = before.len() + 1;
         let of = |other: EndpointId| self.get(other)?.held.as_ref().filter(|h| h.image == held.image);
         let mut alike: Vec<EndpointId> = before.into_iter().filter(|o| *o != at && of(*o).is_some_and(|h| are_alike(held, h))).collect();
         alike.push(at);
@@ -96,7 +101,10 @@ impl Fleet {
             (false, true) => GAIN_OF_MOST,
             (false, false) => GAIN,
         };
-        if plus.len() + minus.len() < gain {
+        let gained = plus.len() + minus.len();
+        // As many of all that the image has as of those that were looked at: one more image must save more than it takes, once the fleet has grown some.
+        let kin = endpoints * alike.len() / looked;
+        if gained < gain || (!all && !most_of && kin * gained * DEVIATION_BYTES * GROWTH < image.bytes()) {
             return None;
         }
         let order = with(&image.order, plus, &minus, &self.rows);

@@ -1,11 +1,11 @@
 //! Images that do not pay: `an image of few endpoints -> deviations of theirs from another one`.
 //!
 //! The first endpoint of its kind founds an image, and a kind may turn out to be small, or to be followed by one that is nearer to most. An image takes some hundred kilobytes with what its
-//! rows say, a deviation eight bytes. So whenever there are twice as many images as were worth having, all are gone through, a step at a time, and those whose endpoints cost less as deviations
+//! rows say, a deviation eight bytes. So whenever there are half as many images again as were worth having, all are gone through, a step at a time, and those whose endpoints cost less as deviations
 //! from another image are given up. No row set changes.
 
+use super::gather::DEVIATION_BYTES;
 use super::image::ImageId;
-use super::rows::RowId;
 use super::{EndpointId, Fleet};
 
 /// So many are always worth having.
@@ -13,8 +13,6 @@ const FEW: usize = 64;
 /// Images that are looked at in one step at most, and endpoints that are moved.
 const LOOKS: usize = 4;
 const MOVES: usize = 64;
-/// Of one row, with its place in the index.
-const DEVIATION_BYTES: usize = 2 * size_of::<RowId>();
 
 /// How far the images have been gone through.
 #[derive(Debug, Default)]
@@ -36,7 +34,7 @@ impl Fleet {
     /// A step, if there are too many images: the endpoints that were moved.
     pub fn thin(&mut self) -> Option<Thinned> {
         if !self.review.under_way {
-            if self.images.len() < FEW.max(2 * self.review.kept) {
+            if self.images.len() < FEW.max(self.review.kept + self.review.kept / 2) {
                 return None;
             }
             self.review = Review { under_way: true, ..Review::default() };
@@ -84,6 +82,7 @@ impl Fleet {
 mod tests {
     use super::*;
     use crate::fleet::gather::tests::{assert_counted, fleet, put};
+    use crate::fleet::rows::RowId;
 
     const ROWS: u32 = 2000;
 
@@ -133,21 +132,21 @@ mod tests {
     }
 
     #[test]
-    fn images_are_gone_through_when_they_have_doubled() {
+    fn images_are_gone_through_when_they_are_half_as_many_again() {
         const EACH: u32 = 100;
         let few = u32::try_from(FEW).expect("small");
-        let mut fleet = fleet(2 * few * EACH);
+        let mut fleet = fleet(few * 9 / 4 * EACH);
         // Nothing in common: each is worth it.
         let add = |fleet: &mut Fleet, n: u32| put(fleet, n, &(n * EACH..(n + 1) * EACH).collect::<Vec<_>>());
-        for n in 0..2 * few {
+        for n in 0..few * 9 / 4 {
             add(&mut fleet, n);
-            let wanted = n + 1 == few || n + 1 == 2 * few;
+            let wanted = n + 1 == few || n + 1 == few + few / 2 || n + 1 == few * 9 / 4;
             assert_eq!(fleet.thin(), None);
             assert_eq!(fleet.review.under_way, wanted, "{} images", n + 1);
             while fleet.review.under_way {
                 assert_eq!(fleet.thin(), None);
             }
         }
-        assert_eq!((fleet.images.len(), fleet.review.kept), (2 * FEW, 2 * FEW));
+        assert_eq!((fleet.images.len(), fleet.review.kept), (FEW * 9 / 4, FEW * 9 / 4));
     }
 }
