@@ -47,7 +47,7 @@ pub(crate) fn run(corpus: &Corpus, report: &mut Report) {
     }
     println!("  {} of {} rules; left out: {left_out:?}", rules.len(), pack.rules.len());
     let names: Vec<String> = (0..rules.len()).map(|n| format!("v_{n}")).collect();
-    let policy = format!("package muster\nimport rego.v1\n{rego}verdicts := [{}]\n", names.join(", "));
+    let policy = format!("package muster\nimport rego.v1\n{rego}verdicts := [{}]\n", names.join(",\n"));
     let scans = [corpus.drifted(0), corpus.drifted(1)];
     let given = json!({
         "scans": scans.each_ref().map(|s| shown(s, &views)),
@@ -85,8 +85,8 @@ const PACKAGE: (&str, &str) = ("package", "package_");
 fn standard(text: &str) -> String {
     let replaced = |pattern: &str, text: &str, by: &str| regex::Regex::new(pattern).unwrap().replace_all(text, by).into_owned();
     let named = replaced(r"\bpackage([.\[])", text, "package_$1");
-    let named = replaced(r#"has\((\w+)\[("[^"]*")\]\[("[^"]*")\]\)"#, &named, "($2 in $1 && $3 in $1[$2])");
-    replaced(r#"has\((\w+)\[("[^"]*")\]\)"#, &named, "($2 in $1)")
+    let named = replaced(r#"has\((\w+)\[("[^"]*"|\w+)\]\[("[^"]*"|\w+)\]\)"#, &named, "($2 in $1 && $3 in $1[$2])");
+    replaced(r#"has\((\w+)\[("[^"]*"|\w+)\]\)"#, &named, "($2 in $1)")
 }
 
 /// What a rule's tables stand for in its text: rows or a map.

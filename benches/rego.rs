@@ -140,7 +140,7 @@ impl<'v> Rego<'v> {
 
     fn count(&mut self, table: TableId, only: &Patterns, body: &Ir) -> Written<String> {
         let (row, inner, view) = self.over(table, only, body, true)?;
-        Ok(format!("count([1 | some {row} in input.{view}; {}])", inner.join("; ")))
+        Ok(format!("count([1 | some {row} in input.{view};\n{}])", inner.join(";\n")))
     }
 
     fn row(&self, slot: u8) -> Written<String> {
@@ -188,7 +188,7 @@ impl<'v> Rego<'v> {
 }
 
 fn block(lines: &[String]) -> String {
-    format!("{{ {} }}", lines.join("; "))
+    format!("{{ {} }}", lines.join(";\n"))
 }
 
 fn quoted(text: &str) -> String {
