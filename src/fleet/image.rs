@@ -321,10 +321,10 @@ impl Images {
     }
 }
 
-/// Few enough deviations to keep an endpoint at an image: a sixth of its rows, and always 64. An image takes as much memory as some thousands of deviations, so one of its own pays only for
+/// Few enough deviations to keep an endpoint at an image: a third of its rows, and always 64. An image takes as much memory as ten thousand deviations, so one of its own pays only for
 /// who has little in common with any; those who deviate alike get one by [`Fleet::gather`](super::Fleet::gather).
 pub fn is_near(distance: usize, rows: usize) -> bool {
-    distance <= (rows / 6).max(64)
+    distance <= (rows / 3).max(64)
 }
 
 /// For each of a few hash functions the smallest hash over the set.

@@ -111,8 +111,8 @@ mod tests {
         let mut sets = Vec::new();
         let mut add = |fleet: &mut Fleet, name: u32, rows: Vec<RowId>| sets.push((put(fleet, name, &rows), rows));
         (0..40).for_each(|n| add(&mut fleet, n, kind(0, 0)));
-        (40..44).for_each(|n| add(&mut fleet, n, kind(0, 175)));
-        (44..134).for_each(|n| add(&mut fleet, n, kind(0, 100)));
+        (40..44).for_each(|n| add(&mut fleet, n, kind(0, 350)));
+        (44..134).for_each(|n| add(&mut fleet, n, kind(0, 200)));
         (134..140).for_each(|n| add(&mut fleet, n, (2 * ROWS..3 * ROWS).collect()));
         let before = fleet.images.len();
         let moved = thin_all(&mut fleet);
