@@ -14,6 +14,7 @@ mod feeds;
 mod freshness;
 mod generate;
 mod history;
+mod images;
 mod inverted;
 mod patches;
 mod receiver;

@@ -16,12 +16,12 @@ const REMEMBERED: usize = 64;
 const ALIKE_LEAST: usize = 8;
 const ALIKE_MOST: usize = 48;
 const IMAGES_FOR_ONE_MORE: usize = 64;
+/// A fleet has so many times the endpoints by and by: those who come first are not moved again.
+const GROWTH: usize = 4;
 /// Of one row by which an endpoint deviates, with its place in the index.
 pub(super) const DEVIATION_BYTES: usize = 2 * size_of::<RowId>();
 /// Deviations that an endpoint must be rid of by it. Fewer do if most leave the image that they have, and any if it is needed no more then.
 const GAIN: usize = 32;
-/// A fleet has so many times the endpoints by and by: those who come first are not moved again.
-const GROWTH: usize = 4;
 const GAIN_OF_MOST: usize = 6;
 const GAIN_IN_PLACE: usize = 2;
 

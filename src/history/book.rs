@@ -101,7 +101,7 @@ pub struct Book {
 
 impl Book {
     /// Takes a stored name; they come in the order of numbers.
-    pub fn restore_name(&mut self, key: &[u8], name: &[u8]) -> Result<(), StoreError> {
+    fn restore_name(&mut self, key: &[u8], name: &[u8]) -> Result<(), StoreError> {
         let damaged = |why: &str| StoreError::Damaged {
             space: Space::Names.name(),
             key: String::from_utf8_lossy(name).into_owned(),
@@ -129,7 +129,7 @@ impl Book {
     }
 
     /// Takes what is in `meta`.
-    pub fn restore_head(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+    fn restore_head(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.head = decode(Space::Meta, HEAD.as_bytes(), bytes)?;
         Ok(())
     }

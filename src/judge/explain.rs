@@ -56,17 +56,17 @@ enum Val<'s> {
 type Eval<'s> = Result<Val<'s>, Abnormal>;
 
 /// Rows of tables that a scan leaves out, since they say nothing to what is asked: how many.
-pub type LeftOut = BTreeMap<TableId, usize>;
+pub type Unread = BTreeMap<TableId, usize>;
 
 /// One verdict, explained.
 pub fn explain(rule: Judged<'_>, scan: &Scan) -> Explanation {
-    explain_part(rule, scan, &LeftOut::new())
+    explain_part(rule, scan, &Unread::new())
 }
 
 /// The same over a part of a scan. What it leaves out must be rows that no condition is about: a quantifier's body is false of them, or true of a universal's,
 /// and no key is theirs. Of a table that a quantifier asks for some items of, nothing may be left out.
-pub fn explain_part(rule: Judged<'_>, scan: &Scan, left_out: &LeftOut) -> Explanation {
-    let interpreter = Interpreter { scan, left_out };
+pub fn explain_part(rule: Judged<'_>, scan: &Scan, unread: &Unread) -> Explanation {
+    let interpreter = Interpreter { scan, unread };
     let applies = interpreter.decide(rule.applies, &mut Vec::new());
     if applies.truth != Truth::True {
         let reason = applies.why.unwrap_or_else(|| "does not apply to this endpoint".to_owned());
@@ -85,17 +85,17 @@ pub fn explain_part(rule: Judged<'_>, scan: &Scan, left_out: &LeftOut) -> Explan
 
 /// The truth of one condition over a scan; what endpoint-level programs of a pack run.
 pub fn truth(condition: &Ir, scan: &Scan) -> Truth {
-    Interpreter { scan, left_out: &LeftOut::new() }.decide(condition, &mut Vec::new()).truth
+    Interpreter { scan, unread: &Unread::new() }.decide(condition, &mut Vec::new()).truth
 }
 
 /// Whether a value without any rows cannot be had: `int("x")`, `1 / 0`.
 pub fn is_abnormal(constant: &Ir) -> bool {
-    Interpreter { scan: &Scan::default(), left_out: &LeftOut::new() }.value(constant, &mut Vec::new()).is_err()
+    Interpreter { scan: &Scan::default(), unread: &Unread::new() }.value(constant, &mut Vec::new()).is_err()
 }
 
 struct Interpreter<'s> {
     scan: &'s Scan,
-    left_out: &'s LeftOut,
+    unread: &'s Unread,
 }
 
 /// A condition's outcome with what led to it.
@@ -205,7 +205,7 @@ impl<'s> Interpreter<'s> {
         let why = outcomes.iter().find(|(_, d)| d.truth == truth && truth.is_abnormal()).and_then(|(_, d)| d.why.clone());
         let rests_on_all = (all && truth == Truth::True) || (!all && truth == Truth::False);
         let evidence = if rests_on_all {
-            let rows = candidates.len() + self.left_out.get(&table).copied().unwrap_or(0);
+            let rows = candidates.len() + self.unread.get(&table).copied().unwrap_or(0);
             vec![format!("{}: none of {rows} rows {}", table.name(), if all { "violates it" } else { "matches" })]
         } else {
             shown(&deciding, table, "decides")

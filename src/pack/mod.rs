@@ -27,7 +27,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::judge::Verdict;
-use crate::judge::explain::{self, Explanation, Judged, LeftOut};
+use crate::judge::explain::{self, Explanation, Judged, Unread};
 use crate::rule::ir::{Cmp, Ir};
 use crate::rule::{Fix, Platform, Severity};
 use crate::scan::Scan;
@@ -338,8 +338,8 @@ impl Pack {
     }
 
     /// The same of a rule that reads rows one by one, from the rows that say something to its terms.
-    pub fn explain_part(&self, rule: RuleId, scan: &Scan, left_out: &LeftOut) -> Explanation {
-        explain::explain_part(self.meta(rule).judged(), scan, left_out)
+    pub fn explain_part(&self, rule: RuleId, scan: &Scan, unread: &Unread) -> Explanation {
+        explain::explain_part(self.meta(rule).judged(), scan, unread)
     }
 
     /// The tests of a rule of a SCAP profile, and how each is answered.

@@ -6,7 +6,7 @@ use super::Shard;
 use super::judge::DAY_MS;
 use crate::fleet::rows::RowId;
 use crate::fleet::{EndpointId, Held};
-use crate::judge::explain::{Explanation, LeftOut};
+use crate::judge::explain::{Explanation, Unread};
 use crate::pack::RuleId;
 use crate::rule::ir::Ir;
 use crate::scan::table::TableId;
@@ -20,16 +20,16 @@ impl Shard {
             let scan = self.fleet.scan_from("", &self.fleet.rows_of(held), &held.tables, Some(&wanted), &self.limits);
             return Some(self.pack.explain(rule, &scan, held.received_ms.div_euclid(DAY_MS) * (DAY_MS / 1000)));
         }
-        let (rows, left_out) = self.rows_for(held, rule);
+        let (rows, unread) = self.rows_for(held, rule);
         let scan = self.fleet.scan_from("", &rows, &held.tables, None, &self.limits);
-        Some(self.pack.explain_part(rule, &scan, &left_out))
+        Some(self.pack.explain_part(rule, &scan, &unread))
     }
 
     /// The rows that a rule's verdict rests on, and how many others the tables have that it reads. INVARIANT: a row that says nothing to the terms of a rule that
     /// joins no rows does not decide any of its conditions.
-    fn rows_for(&self, held: &Held, rule: RuleId) -> (Vec<RowId>, LeftOut) {
+    fn rows_for(&self, held: &Held, rule: RuleId) -> (Vec<RowId>, Unread) {
         let terms = self.pack.read_by(rule);
-        let Some(image) = self.fleet.images.get(held.image) else { return (Vec::new(), LeftOut::new()) };
+        let Some(image) = self.fleet.images.get(held.image) else { return (Vec::new(), Unread::new()) };
         let mut rows: Vec<RowId> = terms.iter().flat_map(|term| image.says_to(*term, &held.minus)).map(|(_, row)| row).collect();
         let says = |row: &&RowId| self.fleet.rows.hits(**row).iter().any(|hit| terms.binary_search(&hit.term).is_ok());
         rows.extend(held.plus.iter().filter(says));
@@ -42,10 +42,10 @@ impl Shard {
         rows.sort_unstable();
         rows.dedup();
         let count = |of: &[RowId], table| of.iter().filter(|row| in_table(row, table)).count();
-        let left_out =
+        let unread =
             |table: TableId| (image.part(table).len() + count(&held.plus, table)) - count(&held.minus, table) - count(&rows, table);
-        let left_out = counted.into_iter().map(|table| (table, left_out(table))).collect();
-        (rows, left_out)
+        let unread = counted.into_iter().map(|table| (table, unread(table))).collect();
+        (rows, unread)
     }
 
     /// Of the tables that a rule's quantifiers range over: those that it needs whole, because which rows they range over takes a look at each, and the others.

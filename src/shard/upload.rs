@@ -340,6 +340,7 @@ impl Shard {
             self.trend_verdicts(at, verdicts, held.class);
         }
         self.store_endpoint(at, out);
+        // Both are to be done: an image more may be one too many.
         if matches!(facts.rows, RowSet::Whole { .. }) && (self.gather(at, out) | self.thin(out)) {
             held = self.fleet.get(at).and_then(|e| e.held.clone()).unwrap_or(held);
         }

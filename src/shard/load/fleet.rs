@@ -48,14 +48,14 @@ impl Shard {
     fn load_images_and_classes(&mut self, store: &dyn Store, known_pack: bool) -> Result<(), LoadError> {
         let (images, of_swap, own) = (records(store, Space::Images)?, records(store, Space::Generation)?, records(store, Space::Classes)?);
         let Shard { fleet, pack, .. } = self;
-        let stored = StoredClasses { pack, known_pack, generation: self.generation };
+        let present = self.generation;
         let (images, classes) = rayon::join(
             || -> Result<(), StoreError> {
                 let decoded = |(k, v): &Record| Ok((number(Space::Images, k)?, decode(Space::Images, k, v)?));
                 fleet.restore_images(images.iter().map(decoded).collect::<Result<_, StoreError>>()?);
                 Ok(())
             },
-            || stored.read(&of_swap, &own),
+            || read_classes(pack, known_pack, present, &of_swap, &own),
         );
         images?;
         (self.fleet.classes, self.stale_classes) = classes?;
@@ -121,34 +121,30 @@ pub(super) fn records(store: &dyn Store, space: Space) -> Result<Vec<Record>, St
     Ok(all)
 }
 
-/// How stored classes are to be taken.
-struct StoredClasses<'s> {
-    pack: &'s Pack,
-    /// Without the pack that they are verdicts of, classes say nothing; the swap that follows makes new ones.
+/// The classes of the last swap, and those that were made since; beside them the records that are of neither. Without the pack that they are verdicts of, classes say nothing; the swap that
+/// follows makes new ones.
+fn read_classes(
+    pack: &Pack,
     known_pack: bool,
-    generation: u32,
-}
-
-impl StoredClasses<'_> {
-    /// The classes of the last swap, and those that were made since; beside them the records that are of neither.
-    fn read(&self, of_swap: &[Record], own: &[Record]) -> Result<(Classes, BTreeSet<ClassId>), StoreError> {
-        let (mut classes, mut stale) =
-            (Classes::new(self.pack.rules().map(|r| self.pack.rule(r).requirement).collect(), 0), BTreeSet::new());
-        let say = |verdicts: &[u8]| if self.known_pack { verdicts.to_vec() } else { Vec::new() };
-        for (k, v) in of_swap.iter().filter(|(k, _)| k.first() == Some(&generation::CLASS_KEY)) {
-            generation::classes(k, v, |id, verdicts| classes.insert(id, &say(verdicts)))?;
-        }
-        for (k, v) in own {
-            let (id, (generation, verdicts)) = (number(Space::Classes, k)?, class(v));
-            if generation == self.generation {
-                classes.insert(id, &say(verdicts));
-                classes.record(id);
-            } else {
-                stale.insert(id);
-            }
-        }
-        Ok((classes, stale))
+    present: u32,
+    of_swap: &[Record],
+    own: &[Record],
+) -> Result<(Classes, BTreeSet<ClassId>), StoreError> {
+    let (mut classes, mut stale) = (Classes::new(pack.rules().map(|r| pack.rule(r).requirement).collect(), 0), BTreeSet::new());
+    let say = |verdicts: &[u8]| if known_pack { verdicts.to_vec() } else { Vec::new() };
+    for (k, v) in of_swap.iter().filter(|(k, _)| k.first() == Some(&generation::CLASS_KEY)) {
+        generation::classes(k, v, |id, verdicts| classes.insert(id, &say(verdicts)))?;
     }
+    for (k, v) in own {
+        let (id, (made_in, verdicts)) = (number(Space::Classes, k)?, class(v));
+        if made_in == present {
+            classes.insert(id, &say(verdicts));
+            classes.record(id);
+        } else {
+            stale.insert(id);
+        }
+    }
+    Ok((classes, stale))
 }
 
 /// Endpoints in the places of their numbers.
