@@ -36,7 +36,7 @@ pub(crate) fn run(mut fleet: Fleet, pack: &Arc<Pack>) {
     let empty = Arc::new(Pack::from_bytes(compile(&[], &[])).unwrap());
     let mut shard = Shard::load(&mut MemoryStore::default(), Limits::default(), "bench", |_| None, empty.clone()).unwrap();
     fleet.classes.insert(0, &[]);
-    fleet.classes.join_many(0, fleet.places());
+    fleet.classes.join_all([(0, fleet.places())]);
     shard.fleet = fleet;
     for (name, pack) in [("a new baseline", pack), ("no rules any more", &empty), ("the baseline again", pack)] {
         let (start, mut counted) = (Instant::now(), None);

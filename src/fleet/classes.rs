@@ -11,56 +11,29 @@ use hashbrown::HashTable;
 use crate::judge::Verdict;
 use crate::pack::RuleId;
 
+mod runs;
+
+pub use runs::Mask;
+use runs::{Runs, Tally, Vector};
+
 pub type ClassId = u32;
-
-/// Verdicts, four bits each: a fleet that deviates much has a class for every few endpoints.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Packed(Box<[u8]>);
-
-/// No verdict, but the end of an odd number of them; and one that there is not.
-const END: u8 = 15;
-const NONSENSE: u8 = 14;
-
-impl Packed {
-    fn of(verdicts: &[u8]) -> Packed {
-        let bits = |verdict: &u8| (*verdict).min(NONSENSE);
-        let two = |two: &[u8]| two.first().map_or(END, bits) | two.get(1).map_or(END, bits) << 4;
-        Packed(verdicts.chunks(2).map(two).collect())
-    }
-
-    fn iter(&self) -> impl Iterator<Item = u8> {
-        self.0.iter().flat_map(|two| [two & 15, two >> 4]).filter(|verdict| *verdict != END)
-    }
-
-    fn len(&self) -> usize {
-        let odd = self.0.last().is_some_and(|two| two >> 4 == END);
-        2 * self.0.len() - usize::from(odd)
-    }
-
-    fn get(&self, at: usize) -> Option<u8> {
-        let two = self.0.get(at / 2)?;
-        let verdict = if at.is_multiple_of(2) { two & 15 } else { two >> 4 };
-        (verdict != END).then_some(verdict)
-    }
-}
 
 #[derive(Clone, Debug)]
 struct Class {
-    verdicts: Packed,
-    /// How many rules have each verdict: asked with every upload, so counted once.
-    summary: [u32; Verdict::ALL.len()],
+    verdicts: Vector,
     endpoints: u32,
 }
 
 #[derive(Debug, Default)]
 pub struct Classes {
     classes: BTreeMap<ClassId, Class>,
+    runs: Runs,
     /// By verdicts. A swap may leave several classes with the same ones, so that endpoints can stay where they are; one of them is here.
     by_verdicts: HashTable<ClassId>,
     hasher: RandomState,
     next: ClassId,
-    /// The rules that summaries leave out.
-    left_out: Vec<bool>,
+    /// The rules that summaries count.
+    counted: Mask,
     /// For each rule, how many endpoints have each verdict.
     counts: Vec<[u32; Verdict::ALL.len()]>,
     /// Classes that have a record of their own in the store.
@@ -71,7 +44,8 @@ impl Classes {
     /// None yet, of these rules: says of each whether summaries leave it out. Ids begin at `first`.
     pub fn new(left_out: Vec<bool>, first: ClassId) -> Classes {
         let counts = vec![Default::default(); left_out.len()];
-        Classes { next: first, counts, left_out, ..Classes::default() }
+        let counted = Mask::of(left_out.into_iter().map(|left_out| !left_out));
+        Classes { next: first, counts, counted, ..Classes::default() }
     }
 
     /// The class of a verdict vector, and whether it is new. An endpoint joins it with [`Classes::join`].
@@ -86,10 +60,10 @@ impl Classes {
 
     /// A class of a verdict vector.
     pub fn find(&self, verdicts: &[u8]) -> Option<ClassId> {
-        self.find_packed(&Packed::of(verdicts))
+        self.find_vector(&self.runs.find(verdicts)?)
     }
 
-    fn find_packed(&self, verdicts: &Packed) -> Option<ClassId> {
+    fn find_vector(&self, verdicts: &Vector) -> Option<ClassId> {
         let same = |id: &ClassId| self.classes.get(id).is_some_and(|c| c.verdicts == *verdicts);
         self.by_verdicts.find(self.hasher.hash_one(verdicts), same).copied()
     }
@@ -97,15 +71,11 @@ impl Classes {
     /// Puts a class under an id, beside others of the same verdicts if there are any.
     pub fn insert(&mut self, id: ClassId, verdicts: &[u8]) {
         self.next = self.next.max(id.saturating_add(1));
-        let mut summary = [0; Verdict::ALL.len()];
-        for (verdict, _) in verdicts.iter().zip(&self.left_out).filter(|(_, left_out)| !**left_out) {
-            if let Some(count) = summary.get_mut(usize::from(*verdict)) {
-                *count += 1;
-            }
+        let verdicts = self.runs.take(verdicts);
+        let known = self.find_vector(&verdicts).is_some();
+        if let Some(replaced) = self.classes.insert(id, Class { verdicts, endpoints: 0 }) {
+            self.runs.release(&replaced.verdicts);
         }
-        let verdicts = Packed::of(verdicts);
-        let known = self.find_packed(&verdicts).is_some();
-        self.classes.insert(id, Class { verdicts, summary, endpoints: 0 });
         if !known {
             let Classes { classes, by_verdicts, hasher, .. } = self;
             let hash = |id: &ClassId| classes.get(id).map_or(0, |c| hasher.hash_one(&c.verdicts));
@@ -117,9 +87,20 @@ impl Classes {
         self.count(id, 1);
     }
 
-    /// So many endpoints at once: one at a time, each would count every rule.
-    pub fn join_many(&mut self, id: ClassId, endpoints: u32) {
-        self.count(id, i32::try_from(endpoints).unwrap_or(i32::MAX));
+    /// So many endpoints each, of the whole fleet: one class at a time, each would count every rule.
+    pub fn join_all(&mut self, joined: impl IntoIterator<Item = (ClassId, u32)>) {
+        let Classes { classes, runs, counts, .. } = self;
+        let mut tally = Tally::default();
+        for (id, endpoints) in joined {
+            let Some(class) = classes.get_mut(&id) else { continue };
+            class.endpoints = class.endpoints.saturating_add(endpoints);
+            tally.add(&class.verdicts, endpoints);
+        }
+        for (rule, verdict, endpoints) in runs.tallied(&tally) {
+            if let Some(count) = counts.get_mut(rule).and_then(|c| c.get_mut(usize::from(verdict))) {
+                *count = count.saturating_add(endpoints);
+            }
+        }
     }
 
     /// Whether the last endpoint left, and the class is gone.
@@ -137,6 +118,7 @@ impl Classes {
         if let Ok(found) = self.by_verdicts.find_entry(self.hasher.hash_one(&class.verdicts), |other| *other == id) {
             found.remove();
         }
+        self.runs.release(&class.verdicts);
     }
 
     /// Forgets the classes that nobody is in.
@@ -148,7 +130,7 @@ impl Classes {
     fn count(&mut self, id: ClassId, by: i32) {
         let Some(class) = self.classes.get_mut(&id) else { return };
         class.endpoints = class.endpoints.saturating_add_signed(by);
-        for (counts, verdict) in self.counts.iter_mut().zip(class.verdicts.iter()) {
+        for (counts, verdict) in self.counts.iter_mut().zip(self.runs.verdicts(&class.verdicts)) {
             if let Some(count) = counts.get_mut(usize::from(verdict)) {
                 *count = count.saturating_add_signed(by);
             }
@@ -177,7 +159,7 @@ impl Classes {
 
     /// All classes, by id.
     pub fn iter(&self) -> impl Iterator<Item = (ClassId, Vec<u8>)> {
-        self.classes.iter().map(|(id, c)| (*id, c.verdicts.iter().collect()))
+        self.classes.iter().map(|(id, c)| (*id, self.runs.verdicts(&c.verdicts)))
     }
 
     pub fn len(&self) -> usize {
@@ -199,21 +181,27 @@ impl Classes {
 
     /// One byte a rule: a [`Verdict`].
     pub fn verdicts(&self, id: ClassId) -> Vec<u8> {
-        self.classes.get(&id).map(|c| c.verdicts.iter().collect()).unwrap_or_default()
+        self.classes.get(&id).map(|c| self.runs.verdicts(&c.verdicts)).unwrap_or_default()
     }
 
     /// Of how many rules a class has verdicts.
     pub fn rules(&self, id: ClassId) -> usize {
-        self.classes.get(&id).map_or(0, |c| c.verdicts.len())
+        self.classes.get(&id).map_or(0, |c| self.runs.len(&c.verdicts))
     }
 
     /// How many rules have each verdict, in the order of [`Verdict::ALL`].
     pub fn summary(&self, id: ClassId) -> [u32; Verdict::ALL.len()] {
-        self.classes.get(&id).map_or_else(Default::default, |c| c.summary)
+        self.count_of(id, Verdict::ALL.map(|verdict| (verdict, &self.counted)))
+    }
+
+    /// For each verdict, how many of these rules have it.
+    pub fn count_of<const N: usize>(&self, id: ClassId, asked: [(Verdict, &Mask); N]) -> [u32; N] {
+        let asked = asked.map(|(verdict, among)| (verdict as u8, among));
+        self.classes.get(&id).map_or([0; N], |c| self.runs.count(&c.verdicts, asked))
     }
 
     pub fn verdict(&self, id: ClassId, rule: RuleId) -> Verdict {
-        let byte = self.classes.get(&id).and_then(|c| c.verdicts.get(rule.index()));
+        let byte = self.classes.get(&id).and_then(|c| self.runs.get(&c.verdicts, rule.index()));
         byte.and_then(Verdict::from_u8).unwrap_or(Verdict::NotChecked)
     }
 
@@ -233,25 +221,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn packed_verdicts_are_those_that_went_in() {
-        for verdicts in [&[][..], &[0], &[8], &[0, 8], &[1, 2, 3], &[8; 1001]] {
-            let packed = Packed::of(verdicts);
-            assert_eq!((packed.iter().collect::<Vec<_>>().as_slice(), packed.len()), (verdicts, verdicts.len()));
-            let each: Vec<_> = (0..=verdicts.len()).map(|at| packed.get(at)).collect();
-            assert_eq!(each, verdicts.iter().copied().map(Some).chain([None]).collect::<Vec<_>>());
-        }
-        assert_eq!(Packed::of(&[200, 15]).iter().collect::<Vec<_>>(), [NONSENSE, NONSENSE]);
-        assert!(Verdict::ALL.len() < usize::from(NONSENSE));
-    }
-
-    #[test]
     fn counts_follow_the_endpoints() {
         let mut classes = Classes::new(vec![false, true], 0);
         let (a, fresh) = classes.intern(&[0, 1]);
         assert!(fresh);
-        classes.join_many(a, 2);
         let (b, _) = classes.intern(&[1, 1]);
-        classes.join(b);
+        classes.join_all([(a, 2), (b, 1), (77, 1)]);
         assert_eq!((classes.summary(a)[0], classes.summary(a).iter().sum::<u32>()), (1, 1));
         assert_eq!(classes.intern(&[0, 1]), (a, false));
         assert_eq!(classes.endpoints(RuleId(0), Verdict::Pass), 2);

@@ -6,7 +6,6 @@
 use serde::{Deserialize, Serialize};
 
 use crate::feed::model::Level;
-use crate::judge::Verdict;
 use crate::policy::Group;
 use crate::rule::Severity;
 use crate::shard::Posture;
@@ -134,20 +133,6 @@ pub struct OfVerdicts {
 }
 
 impl OfVerdicts {
-    /// `severities`: of each rule; `None`: it is not counted.
-    pub fn new(verdicts: &[u8], severities: &[Option<Severity>]) -> OfVerdicts {
-        let mut out = OfVerdicts::default();
-        for (verdict, severity) in verdicts.iter().zip(severities) {
-            let Some(severity) = severity else { continue };
-            if *verdict == Verdict::Pass as u8 {
-                out.passing += 1;
-            } else if *verdict == Verdict::Fail as u8 {
-                out.failing[*severity as usize] += 1;
-            }
-        }
-        out
-    }
-
     pub fn is_compliant(&self) -> bool {
         self.failing[Severity::High as usize] == 0 && self.failing[Severity::Critical as usize] == 0
     }
@@ -244,11 +229,8 @@ mod tests {
 
     #[test]
     fn gauges_go_back_as_they_came() {
-        let of = OfVerdicts::new(
-            &[0, 1, 1, 4, 1],
-            &[Some(Severity::Low), Some(Severity::Medium), None, Some(Severity::Low), Some(Severity::High)],
-        );
-        assert_eq!((of.passing, of.failing, of.is_compliant()), (1, [0, 0, 1, 1, 0], false));
+        let of = OfVerdicts { passing: 1, failing: [0, 0, 1, 1, 0] };
+        assert!(!of.is_compliant());
         let posture = Posture { missing: [0, 1, 2, 0, 4], missing_exploited: 3, not_collected: true, ..Posture::default() };
         let mut gauges = Gauges::default();
         gauges.verdicts(&of, true);

@@ -10,8 +10,9 @@ use roaring::RoaringBitmap;
 use super::{Applied, Shard};
 use crate::drift::Cause;
 use crate::fleet::EndpointId;
-use crate::fleet::classes::ClassId;
+use crate::fleet::classes::{ClassId, Mask};
 use crate::history::trend::{Flows, Followed, Gauges, OfVerdicts, Open, Rollup, Step, key};
+use crate::judge::Verdict;
 use crate::patch::PatchId;
 use crate::policy::Group;
 use crate::rule::Severity;
@@ -31,8 +32,9 @@ pub(super) struct Trends {
     followed: Vec<Followed>,
     /// Gauges are what turned one by one made of them; else they are to be counted anew.
     exact: bool,
-    /// Of each rule; `None`: it is a requirement.
-    severities: Vec<Option<Severity>>,
+    /// The rules that are counted, all and by severity: requirements are not.
+    counted: Mask,
+    by_severity: [Mask; Severity::ALL.len()],
     hour: Option<u32>,
     day: Option<u32>,
     /// When vendors published what was installed lately, in milliseconds since 1970.
@@ -96,7 +98,11 @@ impl Shard {
     }
 
     fn of_verdicts(&self, class: ClassId) -> OfVerdicts {
-        OfVerdicts::new(&self.fleet.classes.verdicts(class), &self.trends.severities)
+        let Trends { counted, by_severity: [a, b, c, d, e], .. } = &self.trends;
+        let fail = |among| (Verdict::Fail, among);
+        let asked = [(Verdict::Pass, counted), fail(a), fail(b), fail(c), fail(d), fail(e)];
+        let [passing, failing @ ..] = self.fleet.classes.count_of(class, asked);
+        OfVerdicts { passing, failing }
     }
 
     /// Takes all of an endpoint out, or in: it comes, goes, or gets other labels.
@@ -225,8 +231,10 @@ impl Shard {
 
     /// Counts all gauges, in one pass over the endpoints of each group.
     fn recount(&mut self) {
-        let rules = self.pack.rules();
-        self.trends.severities = rules.map(|r| Some(self.pack.rule(r)).filter(|r| !r.requirement).map(|r| r.severity)).collect();
+        let rules = || self.pack.rules().map(|r| self.pack.rule(r));
+        self.trends.counted = Mask::of(rules().map(|rule| !rule.requirement));
+        self.trends.by_severity =
+            Severity::ALL.map(|severity| Mask::of(rules().map(|rule| !rule.requirement && rule.severity == severity)));
         let mut classes: HashMap<ClassId, OfVerdicts> = HashMap::new();
         let mut open: BTreeMap<u32, u64> = BTreeMap::new();
         self.open_episodes(0..u32::MAX).for_each(|(at, _)| *open.entry(at.0).or_default() += 1);

@@ -280,7 +280,7 @@ impl Lane {
         let groups = &self.parts.groups;
         let class = |group: &u32| groups.get(*group as usize).map_or(NONE, |g| g.to);
         self.class_of = self.parts.groups_of().iter().map(class).collect();
-        groups.iter().filter(|g| g.to != NONE).for_each(|g| self.heirs.classes.join_many(g.to, g.endpoints));
+        self.heirs.classes.join_all(groups.iter().filter(|g| g.to != NONE).map(|g| (g.to, g.endpoints)));
         self.parts.forget();
         self.snapshot = Snapshot::of(&self.heirs.classes);
         self.enter(Stage::Before);
