@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use muster::fleet::rows::{RowId, Said};
 use muster::fleet::shared::{Labels, Shared};
-use muster::fleet::{Endpoint, Fleet, Held, Tables};
+use muster::fleet::{Endpoint, EndpointId, Fleet, Held, Tables};
 use muster::judge::Verdict;
 use muster::judge::inverted::{Answer, Asked, Progress, answer};
 use muster::limits::Limits;
@@ -128,7 +128,7 @@ impl Made {
             let endpoint = Endpoint { hostname: id.clone(), id, labels, key_hash: [0; 32], enrolled_ms: 0, held: Some(held) };
             all.push(Some(endpoint));
         }
-        made.fleet.restore_endpoints(all);
+        made.fleet.restore_endpoints(all, (0..endpoints).map(EndpointId).collect());
         made
     }
 

@@ -37,7 +37,13 @@ fn main() -> ExitCode {
 
 /// Logs go to stderr; `MUSTER_LOG` chooses them (`debug`, `muster::shard=trace,warn`).
 fn init_log(level: LevelFilter) {
-    let filter = EnvFilter::builder().with_env_var("MUSTER_LOG").with_default_directive(level.into()).from_env_lossy();
+    let mut filter = EnvFilter::builder().with_env_var("MUSTER_LOG").with_default_directive(level.into()).from_env_lossy();
+    // The store's own progress is of interest only when something is wrong with it, or when it is asked for.
+    if !filter.to_string().contains("fjall") {
+        let store = level.min(LevelFilter::WARN);
+        let quiet = ["fjall", "lsm_tree"].into_iter().filter_map(|of| format!("{of}={store}").parse().ok());
+        filter = quiet.fold(filter, EnvFilter::add_directive);
+    }
     let ansi = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr).init();
 }

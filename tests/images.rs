@@ -23,6 +23,11 @@ fn numbered(id: &str, rows: impl Iterator<Item = u32>) -> Vec<u8> {
 
 #[test]
 fn images_that_are_given_up_are_gone_from_the_store_and_nobody_is_with_them() {
+    given_up(|| Input::Tick);
+    given_up(|| Input::Thin);
+}
+
+fn given_up(step: fn() -> Input) {
     let pack = Arc::new(Pack::from_bytes(compile(&[], &[])).expect("empty pack"));
     let mut daemon = Daemon::start(MemoryStore::default(), &pack);
     let mut sent: BTreeMap<String, Vec<u8>> = BTreeMap::new();
@@ -37,7 +42,8 @@ fn images_that_are_given_up_are_gone_from_the_store_and_nobody_is_with_them() {
     assert_eq!(daemon.shard.fleet.images.len(), 2);
     // And so many that have nothing in common that images are gone through.
     (0..62).for_each(|n| send(&mut daemon, format!("c{n}"), numbered("", 1000 * (n + 1)..1000 * (n + 1) + 100)));
-    (0..64).for_each(|_| drop(daemon.apply(Input::Tick)));
+    (0..64).for_each(|_| drop(daemon.apply(step())));
+    assert!(!daemon.shard.fleet.is_thinning());
     let images = |shard: &Shard| shard.fleet.images.iter().map(|(id, i)| (id, i.endpoints)).collect::<Vec<_>>();
     assert_eq!(images(&daemon.shard).iter().map(|(_, n)| *n).max(), Some(10), "both kinds are at one image");
     assert_eq!(images(&daemon.shard).len(), 63);

@@ -27,20 +27,20 @@ impl Fleet {
         made.into_iter().for_each(|(id, image)| self.images.restore(id, image, &mut self.rows));
     }
 
-    /// Puts stored endpoints back, each in the place of its number. Everything that they hold is there already, and no other endpoint is.
-    pub fn restore_endpoints(&mut self, stored: Vec<Option<Endpoint>>) {
+    /// Puts stored endpoints back, each in the place of its number. Everything that they hold is there already, and no other endpoint is. `numbers`: all of them, which takes no sorting if
+    /// it is in the order of ids.
+    pub fn restore_endpoints(&mut self, stored: Vec<Option<Endpoint>>, numbers: Vec<EndpointId>) {
         self.endpoints = stored;
         self.free = (0..).zip(&self.endpoints).filter(|(_, e)| e.is_none()).map(|(at, _)| at).collect();
         let Fleet { endpoints, index, .. } = self;
-        let numbers = (0..).map(EndpointId).zip(&*endpoints).filter(|(_, e)| e.is_some()).map(|(at, _)| at).collect();
         let (counts, (names, ())) = rayon::join(
             || Counts::of(endpoints),
             || rayon::join(|| Names::of(numbers, |at| name(endpoints, at)), || index.restore_endpoints(endpoints)),
         );
         self.names = names;
-        self.rows.retain_many(&counts.rows);
+        self.rows.retain_many(self.index.plus_counts());
         counts.images.into_iter().for_each(|(image, endpoints)| self.images.join_many(image, endpoints));
-        counts.classes.into_iter().for_each(|(class, endpoints)| self.classes.join_many(class, endpoints));
+        self.classes.join_all(counts.classes);
         self.classes.forget_empty();
     }
 }
@@ -48,8 +48,6 @@ impl Fleet {
 /// How many endpoints hold what.
 #[derive(Default)]
 struct Counts {
-    /// By id: those that have it beside their image.
-    rows: Vec<u32>,
     images: HashMap<ImageId, u32>,
     classes: HashMap<ClassId, u32>,
 }
@@ -58,13 +56,6 @@ impl Counts {
     fn of(endpoints: &[Option<Endpoint>]) -> Counts {
         let mut counts = Counts::default();
         for held in endpoints.iter().flatten().filter_map(|e| e.held.as_ref()) {
-            for row in &held.plus {
-                let row = *row as usize;
-                if counts.rows.len() <= row {
-                    counts.rows.resize(row + 1, 0);
-                }
-                counts.rows[row] += 1;
-            }
             *counts.images.entry(held.image).or_default() += 1;
             *counts.classes.entry(held.class).or_default() += 1;
         }

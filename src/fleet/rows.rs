@@ -318,9 +318,9 @@ impl Rows {
     }
 
     /// Takes so many more holders of each row, by id.
-    pub(super) fn retain_many(&mut self, more: &[u32]) {
-        for (entry, more) in self.entries.iter_mut().zip(more).filter(|(_, more)| **more > 0) {
-            let Some(entry) = entry else { continue };
+    pub(super) fn retain_many(&mut self, more: impl Iterator<Item = (RowId, u32)>) {
+        for (id, more) in more {
+            let Some(Some(entry)) = self.entries.get_mut(slot(id)) else { continue };
             if entry.references == 0 {
                 self.unreferenced -= 1;
                 self.bytes.unreferenced -= entry.bytes.len();

@@ -31,12 +31,17 @@ pub struct Thinned {
 }
 
 impl Fleet {
+    /// Whether there is a step to take.
+    pub fn is_thinning(&self) -> bool {
+        self.review.under_way || self.images.len() >= FEW.max(self.review.kept + self.review.kept / 2)
+    }
+
     /// A step, if there are too many images: the endpoints that were moved.
     pub fn thin(&mut self) -> Option<Thinned> {
+        if !self.is_thinning() {
+            return None;
+        }
         if !self.review.under_way {
-            if self.images.len() < FEW.max(self.review.kept + self.review.kept / 2) {
-                return None;
-            }
             self.review = Review { under_way: true, ..Review::default() };
         }
         for _ in 0..LOOKS {

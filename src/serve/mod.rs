@@ -144,8 +144,10 @@ fn load(config: &Config, metrics: Arc<Metrics>, wake: Arc<Notify>) -> Result<Loa
     let data = |source| ServeError::Data { path: config.data.clone(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(&config.data).map_err(data)?;
     // The store's lock comes first: a second muster on the same folder touches nothing.
-    let mut store = EmbeddedStore::open(&config.data.join("store"), config.limits.disk_reserve_bytes)?;
-    let pack = packs::place(config).map_err(ServeError::Problems)?;
+    let open = || EmbeddedStore::open(&config.data.join("store"), config.limits.disk_reserve_bytes);
+    let (store, built) = rayon::join(open, || packs::build(config));
+    let mut store = store?;
+    let pack = packs::place_built(config, &built.map_err(ServeError::Problems)?).map_err(ServeError::Problems)?;
     let sinks = dispatch::sinks(&config.sinks).map_err(|e| ServeError::Problems(vec![e.to_string()]))?;
     let access = Access::open(&config.data)?;
     let empty = Pack::from_bytes(crate::pack::compile(&[], &[])).map_err(|e| ServeError::Problems(vec![e.to_string()]))?;
@@ -257,6 +259,10 @@ async fn start(app: &Arc<App>) -> Result<Running, ServeError> {
     Ok(Running { written, dispatching, stop_dispatching, ticking, feeding, feeds })
 }
 
+/// Between two steps of what can wait; and how long of each second there are any.
+const TIDY_PAUSE: Duration = Duration::from_millis(20);
+const TIDY: Duration = Duration::from_millis(900);
+
 /// Time passes, a second at a time; never two of them in the queue.
 async fn tick(ingest: Arc<Ingest>) {
     let mut interval = tokio::time::interval(Duration::from_secs(1));
@@ -265,6 +271,10 @@ async fn tick(ingest: Arc<Ingest>) {
         interval.tick().await;
         if let Err(IngestError::Poisoned | IngestError::Stopping) = ingest.tick().await {
             return;
+        }
+        let until = tokio::time::Instant::now() + TIDY;
+        while tokio::time::Instant::now() < until && matches!(ingest.tidy().await, Ok(true)) {
+            tokio::time::sleep(TIDY_PAUSE).await;
         }
     }
 }

@@ -83,8 +83,12 @@ pub fn check(config: &Config, pack: &Pack) -> Result<(), Vec<String>> {
 
 /// Compiles into the data folder and maps the result.
 pub fn place(config: &Config) -> Result<Arc<Pack>, Vec<String>> {
-    let bytes = build(config)?;
-    let path = wire::write_file(&config.data.join(FOLDER), &bytes).map_err(|e| vec![e.to_string()])?;
+    place_built(config, &build(config)?)
+}
+
+/// The second half of it.
+pub fn place_built(config: &Config, bytes: &[u8]) -> Result<Arc<Pack>, Vec<String>> {
+    let path = wire::write_file(&config.data.join(FOLDER), bytes).map_err(|e| vec![e.to_string()])?;
     let pack = Pack::open(&path).map_err(|e| vec![format!("{}: {e}", path.display())])?;
     check(config, &pack)?;
     Ok(Arc::new(pack))

@@ -430,6 +430,12 @@ impl Shard {
     }
 }
 
+/// About how many places endpoints have: up to the last block of them that was written down as heard of.
+pub(super) fn places(store: &dyn Store) -> Result<usize, StoreError> {
+    let last = store.last(Space::Seen)?.and_then(|key| key.try_into().ok()).map(u32::from_be_bytes);
+    Ok(last.map_or(0, |block| block.saturating_add(1).saturating_mul(BLOCK) as usize))
+}
+
 fn time(ms: i64) -> jiff::Timestamp {
     jiff::Timestamp::from_millisecond(ms).unwrap_or_default()
 }

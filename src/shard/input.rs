@@ -79,6 +79,8 @@ pub enum Input {
     },
     /// Time passes: what was held back is told, what is old is dropped.
     Tick,
+    /// Nothing else is to be done: a step of letting go of images that do not pay.
+    Thin,
     /// The server stops: what is known only in memory is written.
     Stop,
 }

@@ -120,7 +120,7 @@ pub struct Totals {
     pub outbox_dropped: u64,
 }
 
-/// Steps of [`crate::fleet::thin`] that a second takes at most, each some milliseconds.
+/// Steps of [`crate::fleet::thin`] that a second takes however much there is to do, each some milliseconds.
 const THIN_STEPS: u32 = 8;
 
 /// What is known of an endpoint only while the process lives.
@@ -227,6 +227,10 @@ impl Shard {
                 }
                 Input::Tick => {
                     self.tick(now_ms, &mut out);
+                    Ok(Reply::Done)
+                }
+                Input::Thin => {
+                    self.thin(&mut out);
                     Ok(Reply::Done)
                 }
             };

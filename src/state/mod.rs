@@ -171,7 +171,7 @@ pub type Visit<'v> = dyn FnMut(&[u8], &[u8]) -> Result<(), StoreError> + 'v;
 /// The same, until it says `false`.
 pub type Take<'v> = dyn FnMut(&[u8], &[u8]) -> Result<bool, StoreError> + 'v;
 
-pub trait Store: Send {
+pub trait Store: Send + Sync {
     /// Visits everything in a space, in the order of keys.
     fn each(&self, space: Space, visit: &mut Visit<'_>) -> Result<(), StoreError>;
     /// The greatest key of a space.

@@ -100,6 +100,11 @@ impl Index {
         self.minus.of(row)
     }
 
+    /// How many endpoints have each row beside their image.
+    pub(super) fn plus_counts(&self) -> impl Iterator<Item = (RowId, u32)> {
+        self.plus.counts()
+    }
+
     /// Endpoints with a label.
     pub fn labelled(&self, name: &str, value: &str) -> Option<&RoaringBitmap> {
         self.labels.get(name)?.get(value)
@@ -156,16 +161,26 @@ impl Index {
     pub(super) fn restore_endpoints(&mut self, endpoints: &[Option<Endpoint>]) {
         let there = || (0..).zip(endpoints).filter_map(|(at, e)| Some((at, e.as_ref()?)));
         let held = || there().filter_map(|(at, e): (u32, &Endpoint)| Some((at, e.held.as_ref()?)));
-        let (plus, minus) = rayon::join(
-            || Postings::sorted(|| held().map(|(at, h)| (at, &*h.plus))),
-            || Postings::sorted(|| held().map(|(at, h)| (at, &*h.minus))),
-        );
+        let sort = || {
+            rayon::join(
+                || Postings::sorted(|| held().map(|(at, h)| (at, &*h.plus))),
+                || Postings::sorted(|| held().map(|(at, h)| (at, &*h.minus))),
+            )
+        };
+        let (_, (plus, minus)) = rayon::join(|| self.restore_clusters(endpoints), sort);
         (self.plus, self.minus) = (plus, minus);
-        held().for_each(|(at, h)| self.settle(at, Some((h.image, h.tables.states()))));
-        let mut alike: BTreeMap<SharedId, (&Labels, RoaringBitmap)> = BTreeMap::new();
+    }
+
+    /// Who is where, and has which labels.
+    fn restore_clusters(&mut self, endpoints: &[Option<Endpoint>]) {
+        let there = || (0..).zip(endpoints).filter_map(|(at, e)| Some((at, e.as_ref()?)));
+        let held = there().filter_map(|(at, e): (u32, &Endpoint)| Some((at, e.held.as_ref()?)));
+        self.of.reserve(endpoints.len());
+        held.for_each(|(at, h)| self.settle(at, Some((h.image, h.tables.states()))));
+        let mut alike: HashMap<SharedId, (&Labels, RoaringBitmap)> = HashMap::new();
         for (at, endpoint) in there() {
             let of = alike.entry(endpoint.labels.id()).or_insert_with(|| (&endpoint.labels, RoaringBitmap::new()));
-            of.1.insert(at);
+            push(&mut of.1, at);
         }
         for (labels, endpoints) in alike.values() {
             for (name, value) in *labels {
@@ -209,7 +224,7 @@ impl Index {
             return;
         }
         if let Some(cluster) = self.clusters.get_mut(slot(next)) {
-            cluster.endpoints.insert(at);
+            push(&mut cluster.endpoints, at);
         }
         if let Some(cluster) = self.clusters.get_mut(slot(before)) {
             cluster.endpoints.remove(at);
@@ -319,6 +334,13 @@ impl Index {
     /// The columns that are kept.
     pub fn columns(&self) -> impl Iterator<Item = (TableId, u8, &Column)> {
         self.columns.iter()
+    }
+}
+
+/// Adds a number, which mostly is higher than all that are there.
+fn push(numbers: &mut RoaringBitmap, n: u32) {
+    if numbers.try_push(n).is_err() {
+        numbers.insert(n);
     }
 }
 

@@ -85,6 +85,10 @@ impl List {
     }
 }
 
+fn ascending(numbers: &[u32]) -> RoaringBitmap {
+    RoaringBitmap::from_sorted_iter(numbers.iter().copied()).unwrap_or_else(|_| numbers.iter().copied().collect())
+}
+
 impl Postings {
     /// Of numbers, ascending, each with the rows that it is under. They are gone through twice: counted, then put where they belong.
     pub fn sorted<'r, I: Iterator<Item = (u32, &'r [RowId])>>(all: impl Fn() -> I) -> Postings {
@@ -118,7 +122,7 @@ impl Postings {
                 [] => Slot::None,
                 [one] => Slot::One(*one),
                 few => {
-                    postings.lists.push(if few.len() <= FEW { List::Few(few.to_vec()) } else { List::Many(few.iter().copied().collect()) });
+                    postings.lists.push(if few.len() <= FEW { List::Few(few.to_vec()) } else { List::Many(ascending(few)) });
                     Slot::List(u32::try_from(postings.lists.len() - 1).unwrap_or(u32::MAX))
                 }
             };
@@ -179,6 +183,20 @@ impl Postings {
                 List::Many(many) => Numbers::Many(Box::new(many.iter())),
             },
         }
+    }
+
+    /// Rows that something is under, and how much.
+    pub(in crate::fleet) fn counts(&self) -> impl Iterator<Item = (RowId, u32)> {
+        let count = |slot: &Slot| match slot {
+            Slot::None => 0,
+            Slot::One(_) => 1,
+            Slot::List(at) => match &self.lists[place(*at)] {
+                List::Few(few) => few.len() as u64,
+                List::Many(many) => many.len(),
+            },
+        };
+        let counts = self.slots.iter().map(move |slot| u32::try_from(count(slot)).unwrap_or(u32::MAX));
+        (0..).zip(counts).filter(|(_, count)| *count > 0)
     }
 
     /// Rows that something is under, with it.

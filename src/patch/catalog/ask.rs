@@ -2,7 +2,9 @@
 //!
 //! [`crate::patch::explain`] is the definition of each step. INVARIANT: whatever the bytes of a segment are, a row is asked in bounded time: [`STEPS`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+
+use hashbrown::HashMap;
 
 use super::compile::{kind_from_u8, state_from_u8};
 use super::key::{self, Key};
@@ -30,7 +32,11 @@ struct Hit<'a> {
     module: &'a str,
 }
 
-impl Hit<'_> {
+impl<'a> Hit<'a> {
+    fn line(&self) -> Line<'a> {
+        (self.version, self.record.scheme, self.record.numbering, self.channel, self.module)
+    }
+
     fn patch(&self) -> PatchId {
         self.slot.first.saturating_add(self.record.definition)
     }
@@ -43,6 +49,9 @@ impl Hit<'_> {
 
 /// Fixes are compared where they come from the same place for the same thing.
 type Line<'a> = (&'a str, u8, u8, &'a str, &'a str);
+
+/// The number of a line, and a fix.
+type InLine<'a> = (usize, &'a [u8]);
 
 /// Asks the segments of one feed, and adds what the row says to `out`.
 pub(super) fn ask(slots: &[Slot], row: &Row, fully: bool, out: &mut Vec<Note>) {
@@ -262,16 +271,13 @@ impl<'a> Asking<'a> {
     /// What stands after all have spoken.
     fn settle(mut self, system: bool, name: &str, out: &mut Vec<Note>) {
         self.take_away();
-        let latest = self.latest();
-        let behind = |hit: &Hit| {
-            let fixed = hit.fixed.filter(|_| hit.supersedable() && hit.record.scheme != key::UNKNOWN);
-            fixed.is_some_and(|fixed| latest.get(&line(hit)).is_some_and(|best| fixed < *best))
-        };
+        let (lines, latest) = self.latest();
+        let behind = |at: usize| lines.get(at).copied().flatten().is_some_and(|(line, fixed)| fixed < latest[line]);
         // By patch, the strongest first.
         let mut said: Vec<(PatchId, u8, Says, bool, usize)> = Vec::with_capacity(self.hits.len());
         for (at, hit) in self.hits.iter().enumerate() {
             if let Some(says) = hit.says {
-                said.push((hit.patch(), explain::strength(says, system), says, behind(hit), at));
+                said.push((hit.patch(), explain::strength(says, system), says, behind(at), at));
             }
         }
         // Not superseded before superseded: one entry that no later one brings along is enough.
@@ -321,17 +327,29 @@ impl<'a> Asking<'a> {
         self.steps = steps.get();
     }
 
-    /// The highest fix of each line.
-    fn latest(&self) -> BTreeMap<Line<'a>, &'a [u8]> {
-        let mut out: BTreeMap<Line, &[u8]> = BTreeMap::new();
-        for hit in self.hits.iter().filter(|h| h.supersedable() && h.record.scheme != key::UNKNOWN) {
-            if let Some(fixed) = hit.fixed {
-                let best = out.entry(line(hit)).or_insert(fixed);
-                *best = fixed.max(best);
+    /// The number of each hit's line with its fix, if it is in one; and the highest fix of each line.
+    fn latest(&self) -> (Vec<Option<InLine<'a>>>, Vec<&'a [u8]>) {
+        let (mut numbers, mut latest, mut last) = (HashMap::new(), Vec::new(), None);
+        let number_of = |hit: &Hit<'a>| {
+            let fixed = hit.fixed.filter(|_| hit.supersedable() && hit.record.scheme != key::UNKNOWN)?;
+            let number = match last {
+                Some((line, number)) if is_same_place(&line, &hit.line()) => number,
+                _ => *numbers.entry(hit.line()).or_insert(latest.len()),
+            };
+            if number == latest.len() {
+                latest.push(fixed);
             }
-        }
-        out
+            latest[number] = fixed.max(latest[number]);
+            last = Some((hit.line(), number));
+            Some((number, fixed))
+        };
+        (self.hits.iter().map(number_of).collect(), latest)
     }
+}
+
+/// Whether two lines are the same texts in memory: mostly hits that follow one another are of one line, and comparing texts is most of the work then.
+fn is_same_place(a: &Line, b: &Line) -> bool {
+    (a.1, a.2) == (b.1, b.2) && std::ptr::eq(a.0, b.0) && std::ptr::eq(a.3, b.3) && std::ptr::eq(a.4, b.4)
 }
 
 impl Question<'_, '_> {
@@ -339,10 +357,6 @@ impl Question<'_, '_> {
     fn wants_has(&self) -> bool {
         self.fully || self.software.beside || self.table == "update"
     }
-}
-
-fn line<'a>(hit: &Hit<'a>) -> Line<'a> {
-    (hit.version, hit.record.scheme, hit.record.numbering, hit.channel, hit.module)
 }
 
 fn unfixed(state: FixState) -> Option<Says> {

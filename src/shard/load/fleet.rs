@@ -1,6 +1,6 @@
 //! The stored fleet, back to memory: read by one thread, decoded by all.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use super::LoadError;
@@ -8,12 +8,13 @@ use crate::fleet::classes::{ClassId, Classes};
 use crate::fleet::{Endpoint, EndpointId};
 use crate::pack::Pack;
 use crate::scan::table::TableId;
-use crate::shard::Shard;
 use crate::shard::stored::{Known, OldEndpoint, class};
 use crate::shard::swap::stored::{self as generation, Moved};
+use crate::shard::{Shard, freshness};
 use crate::state::{Batch, Space, Store, StoreError, decode};
 
-type Part = Vec<(EndpointId, Endpoint)>;
+/// Endpoints that memory is asked for at once, at most.
+const PLACES: usize = 1 << 23;
 
 /// Records that are decoded together.
 const PART: usize = 4096;
@@ -86,16 +87,22 @@ impl Shard {
 
     fn load_endpoints(&mut self, store: &mut dyn Store) -> Result<(), LoadError> {
         let mut old = Vec::new();
-        let mut all = by_number(read_endpoints(store, &Known::of(&self.fleet.sharing), &mut old)?)?;
-        self.convert(store, old, &mut all)?;
+        let (mut all, mut numbers) = read_endpoints(store, &Known::of(&self.fleet.sharing), &mut old)?;
+        numbers.extend(self.convert(store, old, &mut all)?);
         self.load_moves(store, &mut all)?;
-        self.fleet.restore_endpoints(all);
+        self.fleet.restore_endpoints(all, numbers);
         Ok(())
     }
 
-    /// Endpoints of an earlier version are written anew, so that their numbers are kept.
-    fn convert(&mut self, store: &mut dyn Store, old: Vec<OldEndpoint>, all: &mut Vec<Option<Endpoint>>) -> Result<(), LoadError> {
-        let mut next = u32::try_from(all.len()).unwrap_or(u32::MAX);
+    /// Endpoints of an earlier version are written anew, so that their numbers are kept: which ones they got.
+    fn convert(
+        &mut self,
+        store: &mut dyn Store,
+        old: Vec<OldEndpoint>,
+        all: &mut Vec<Option<Endpoint>>,
+    ) -> Result<impl Iterator<Item = EndpointId> + use<>, LoadError> {
+        let first = u32::try_from(all.len()).unwrap_or(u32::MAX);
+        let mut next = first;
         let mut old = old.into_iter().peekable();
         while old.peek().is_some() {
             let mut batch = Batch::default();
@@ -105,7 +112,7 @@ impl Shard {
             }
             store.commit(&batch)?;
         }
-        Ok(())
+        Ok((first..next).map(EndpointId))
     }
 }
 
@@ -131,14 +138,13 @@ fn read_classes(
     own: &[Record],
 ) -> Result<(Classes, BTreeSet<ClassId>), StoreError> {
     let (mut classes, mut stale) = (Classes::new(pack.rules().map(|r| pack.rule(r).requirement).collect(), 0), BTreeSet::new());
-    let say = |verdicts: &[u8]| if known_pack { verdicts.to_vec() } else { Vec::new() };
     for (k, v) in of_swap.iter().filter(|(k, _)| k.first() == Some(&generation::CLASS_KEY)) {
-        generation::classes(k, v, |id, verdicts| classes.insert(id, &say(verdicts)))?;
+        generation::classes(k, v, |id, verdicts| classes.insert(id, if known_pack { verdicts } else { &[] }))?;
     }
     for (k, v) in own {
         let (id, (made_in, verdicts)) = (number(Space::Classes, k)?, class(v));
         if made_in == present {
-            classes.insert(id, &say(verdicts));
+            classes.insert(id, if known_pack { verdicts } else { &[] });
             classes.record(id);
         } else {
             stale.insert(id);
@@ -147,45 +153,89 @@ fn read_classes(
     Ok((classes, stale))
 }
 
-/// Endpoints in the places of their numbers.
-fn by_number(parts: Vec<Part>) -> Result<Vec<Option<Endpoint>>, StoreError> {
-    let places = parts.iter().flatten().map(|(at, _)| at.0 as usize + 1).max().unwrap_or(0);
-    let mut all = Vec::with_capacity(places);
-    all.resize_with(places, || None);
-    for (at, endpoint) in parts.into_iter().flatten() {
-        if let Some(other) = all[at.0 as usize].replace(endpoint) {
-            return Err(damaged(Space::Endpoints, other.id.as_bytes(), "another endpoint has its number"));
-        }
-    }
-    Ok(all)
+/// Endpoints in the places of their numbers, and their numbers in the order of the parts that they came in.
+#[derive(Default)]
+struct Placed {
+    all: Vec<Option<Endpoint>>,
+    numbers: BTreeMap<usize, Vec<EndpointId>>,
 }
 
-/// Every stored endpoint, in no order. Reading takes as long as decoding, so they go on beside each other.
-fn read_endpoints(store: &dyn Store, known: &Known, old: &mut Vec<OldEndpoint>) -> Result<Vec<Part>, StoreError> {
-    let decoded: Mutex<Vec<Result<Part, StoreError>>> = Mutex::default();
-    let decode = |part: Vec<(Vec<u8>, Vec<u8>)>| {
-        let read = part.iter().map(|(k, v)| known.endpoint(k, v)).collect();
-        decoded.lock().unwrap_or_else(PoisonError::into_inner).push(read);
+impl Placed {
+    fn put(&mut self, number: usize, part: Vec<(EndpointId, Endpoint)>) -> Result<(), StoreError> {
+        self.numbers.insert(number, part.iter().map(|(at, _)| *at).collect());
+        let places = part.iter().map(|(at, _)| at.0 as usize + 1).max().unwrap_or(0);
+        if self.all.len() < places {
+            self.all.resize_with(places, || None);
+        }
+        for (at, endpoint) in part {
+            if let Some(other) = self.all[at.0 as usize].replace(endpoint) {
+                return Err(damaged(Space::Endpoints, other.id.as_bytes(), "another endpoint has its number"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Records that are decoded together, in one piece of memory.
+#[derive(Default)]
+struct Together {
+    bytes: Vec<u8>,
+    /// Where the key and the value of each end.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Together {
+    fn push(&mut self, key: &[u8], value: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        let key_ends = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.ends.push((key_ends, self.bytes.len()));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let starts = std::iter::once(0).chain(self.ends.iter().map(|(_, end)| *end));
+        starts.zip(&self.ends).map(|(start, (key, end))| (&self.bytes[start..*key], &self.bytes[*key..*end]))
+    }
+}
+
+/// Every stored endpoint in the place of its number, and the numbers in the order of ids. Reading takes as long as decoding, so they go on beside each other.
+fn read_endpoints(
+    store: &dyn Store,
+    known: &Known,
+    old: &mut Vec<OldEndpoint>,
+) -> Result<(Vec<Option<Endpoint>>, Vec<EndpointId>), StoreError> {
+    let all = Vec::with_capacity(freshness::places(store)?.min(PLACES));
+    let placed: Mutex<Result<Placed, StoreError>> = Mutex::new(Ok(Placed { all, ..Placed::default() }));
+    let decode = |number: usize, part: Together| {
+        let read: Result<Vec<_>, _> = part.iter().map(|(k, v)| known.endpoint(k, v)).collect();
+        let mut placed = placed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(all) = &mut *placed
+            && let Err(error) = read.and_then(|part| all.put(number, part))
+        {
+            *placed = Err(error);
+        }
     };
     rayon::in_place_scope(|scope| {
-        let mut part = Vec::with_capacity(PART);
+        let (mut part, mut number) = (Together::default(), 0);
         let decode = &decode;
         store.each(Space::Endpoints, &mut |k, v| {
             if let Some(endpoint) = OldEndpoint::read(k, v) {
                 old.push(endpoint?);
                 return Ok(());
             }
-            part.push((k.to_vec(), v.to_vec()));
-            if part.len() == PART {
-                let full = std::mem::replace(&mut part, Vec::with_capacity(PART));
-                scope.spawn(move |_| decode(full));
+            part.push(k, v);
+            if part.ends.len() == PART {
+                let (full, of) = (std::mem::take(&mut part), number);
+                scope.spawn(move |_| decode(of, full));
+                number += 1;
             }
             Ok(())
         })?;
-        decode(part);
+        decode(number, part);
         Ok::<_, StoreError>(())
     })?;
-    decoded.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().collect()
+    let Placed { all, numbers } = placed.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+    Ok((all, numbers.into_values().flatten().collect()))
 }
 
 fn damaged(space: Space, key: &[u8], why: &str) -> StoreError {

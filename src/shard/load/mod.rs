@@ -112,10 +112,12 @@ impl Shard {
         }
         shard.load_rest(store)?;
         shard.load_decisions(store)?;
-        let (mut book, names) = (Book::default(), fleet::records(store, Space::Names)?);
+        let names: &dyn Store = store;
         // It takes one thread long, and nobody asks for it yet.
-        shard.stand_beside(|| book.restore(history.as_deref(), &names))?;
-        shard.history = book;
+        shard.history = shard.stand_beside(|| {
+            let mut book = Book::default();
+            book.restore(history.as_deref(), &fleet::records(names, Space::Names)?).map(|()| book)
+        })?;
         if catalog.is_some() {
             shard.begin_catalog();
         }

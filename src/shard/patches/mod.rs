@@ -142,6 +142,14 @@ impl PatchTotals {
         step(&mut self.endpoints_missing_exploited, u64::from(posture.missing_exploited > 0));
         step(&mut self.endpoints_not_collected, u64::from(posture.not_collected));
     }
+
+    /// Takes those of other endpoints in.
+    fn join(&mut self, other: &PatchTotals) {
+        self.missing.iter_mut().zip(other.missing).for_each(|(total, n)| *total += n);
+        self.states.iter_mut().zip(other.states).for_each(|(total, n)| *total += n);
+        self.endpoints_missing_exploited += other.endpoints_missing_exploited;
+        self.endpoints_not_collected += other.endpoints_not_collected;
+    }
 }
 
 /// What of a patch's rank counts here.

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use rayon::prelude::*;
 
-use super::{Ground, Posture, Weight, undecided};
+use super::{Ground, PatchTotals, Patches, Posture, Weight, undecided};
 use crate::fleet::image::{Image, ImageId};
 use crate::fleet::rows::RowId;
 use crate::fleet::{Endpoint, EndpointId, Held};
@@ -19,6 +19,9 @@ use crate::shard::Shard;
 
 /// Rows of an image in one part at most; from more the notes of an endpoint's own rows are the shorter way.
 const PART_MAX: usize = 64;
+
+/// Sets of rows whose posture is kept, at most: endpoints of an image mostly deviate as others of it do.
+const KNOWN: usize = 1 << 16;
 
 type PartId = u32;
 
@@ -32,8 +35,20 @@ struct Parts<'s> {
     alone: Vec<Posture>,
 }
 
-/// An image's rows that note something, by part.
-type Parted = Vec<(PartId, RowId)>;
+/// What was asked of sets of rows before.
+#[derive(Default)]
+struct Asked {
+    known: HashMap<Box<[RowId]>, Posture>,
+    /// Those that are asked about now, and those by which the endpoint deviates.
+    rows: Vec<RowId>,
+    own: Vec<Own>,
+}
+
+/// An image's rows that note something, by part, and what they come to.
+struct Parted {
+    rows: Vec<(PartId, RowId)>,
+    posture: Posture,
+}
 
 /// A row by which an endpoint deviates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,15 +71,19 @@ impl Shard {
             self.fleet.noted().into_par_iter().map(|patch| (patch, Weight::of(catalog, patch))).collect::<Vec<_>>().into_iter().collect();
         self.patches.postures.clear();
         self.trends.doubt();
-        self.patches.totals = super::PatchTotals::default();
-        let (postures, other) = rayon::join(|| self.stand(), other);
-        self.patches.postures.reserve(self.fleet.places() as usize);
-        postures.into_iter().flatten().for_each(|(at, posture)| self.set_posture(at, posture));
+        self.patches.totals = PatchTotals::default();
+        let (by_image, other) = rayon::join(|| self.stand(), other);
+        let Patches { postures, totals, .. } = &mut self.patches;
+        postures.resize(self.fleet.places() as usize, Posture::default());
+        for (endpoints, sum) in by_image {
+            totals.join(&sum);
+            endpoints.into_iter().for_each(|(at, posture)| postures[at.0 as usize] = posture);
+        }
         other
     }
 
-    /// By image.
-    fn stand(&self) -> Vec<Vec<(EndpointId, Posture)>> {
+    /// By image, with their sum.
+    fn stand(&self) -> Vec<(Vec<(EndpointId, Posture)>, PatchTotals)> {
         let os = TableId::by_name("os").map(|os| self.fleet.index().rows(os)).unwrap_or_default();
         let windows: HashSet<RowId> = os.iter().copied().filter(|row| self.is_windows(*row)).collect();
         let parts = Parts::of(self);
@@ -73,9 +92,9 @@ impl Shard {
             by_image.entry(cluster.image).or_default().extend(cluster.endpoints.iter().map(EndpointId));
         }
         let of_image = |(id, endpoints): (ImageId, Vec<EndpointId>)| {
-            let Some(image) = self.fleet.images.get(id) else { return Vec::new() };
-            let parted = parts.of_image(image);
-            let whole = parts.posture_of_parts(&parted);
+            let Some(image) = self.fleet.images.get(id) else { return Default::default() };
+            let mut asked = Asked::default();
+            let parted = parts.of_image(image, &mut asked);
             let systems: Vec<RowId> = image.rows.iter().copied().filter(|row| windows.contains(row)).collect();
             let posture = |at: EndpointId| {
                 let endpoint = self.fleet.get(at)?;
@@ -83,9 +102,12 @@ impl Shard {
                 let is_windows = !windows.is_empty()
                     && (systems.iter().any(|os| held.minus.binary_search(os).is_err())
                         || held.plus.iter().any(|row| windows.contains(row)));
-                Some((at, parts.posture_from(endpoint, held, undecided(held, is_windows), whole, &parted)))
+                Some((at, parts.posture_from(endpoint, held, undecided(held, is_windows), &parted, &mut asked)))
             };
-            endpoints.into_iter().filter_map(posture).collect()
+            let postures: Vec<_> = endpoints.into_iter().filter_map(posture).collect();
+            let mut totals = PatchTotals::default();
+            postures.iter().for_each(|(_, posture)| totals.step(posture, true));
+            (postures, totals)
         };
         by_image.into_par_iter().map(of_image).collect()
     }
@@ -133,54 +155,67 @@ impl Parts<'_> {
         self.of.get(row as usize).copied().filter(|part| *part != NO_PART)
     }
 
-    fn of_image(&self, image: &Image) -> Parted {
-        let mut parted: Parted = image.rows.iter().filter_map(|row| Some((self.part(*row)?, *row))).collect();
-        parted.sort_unstable();
-        parted
-    }
-
-    fn posture_of_parts(&self, parted: &[(PartId, RowId)]) -> Posture {
+    fn of_image(&self, image: &Image, asked: &mut Asked) -> Parted {
+        let mut rows: Vec<(PartId, RowId)> = image.rows.iter().filter_map(|row| Some((self.part(*row)?, *row))).collect();
+        rows.sort_unstable();
         let mut posture = Posture::default();
-        for part in parted.chunk_by(|a, b| a.0 == b.0) {
-            posture.join(&self.posture(part.iter().map(|(_, row)| *row)), true);
+        for part in rows.chunk_by(|a, b| a.0 == b.0) {
+            posture.join(&self.posture(part.iter().map(|(_, row)| *row), asked), true);
         }
-        posture
+        Parted { rows, posture }
     }
 
     /// What rows of one part come to.
-    fn posture(&self, mut rows: impl Iterator<Item = RowId>) -> Posture {
-        let Some(first) = rows.next() else { return Posture::default() };
-        let Some(second) = rows.next() else { return self.alone.get(first as usize).copied().unwrap_or_default() };
-        let all = [first, second].into_iter().chain(rows);
-        let mut notes: Vec<Note> = all.flat_map(|row| self.shard.fleet.rows.notes(row)).copied().collect();
-        notes.sort_unstable();
-        self.shard.posture_of_notes(&notes)
+    fn posture(&self, rows: impl Iterator<Item = RowId>, asked: &mut Asked) -> Posture {
+        asked.rows.clear();
+        asked.rows.extend(rows);
+        match asked.rows.as_slice() {
+            [] => Posture::default(),
+            [one] => self.alone.get(*one as usize).copied().unwrap_or_default(),
+            several => {
+                if let Some(known) = asked.known.get(several) {
+                    return *known;
+                }
+                let mut notes: Vec<Note> = several.iter().flat_map(|row| self.shard.fleet.rows.notes(*row)).copied().collect();
+                notes.sort_unstable();
+                let posture = self.shard.posture_of_notes(&notes);
+                if asked.known.len() == KNOWN {
+                    asked.known.clear();
+                }
+                asked.known.insert(several.into(), posture);
+                posture
+            }
+        }
     }
 
     /// An endpoint's posture: its image's, but for the parts that its own rows are of; patch by patch where something else decides.
-    fn posture_from(&self, endpoint: &Endpoint, held: &Held, not_collected: bool, whole: Posture, image: &[(PartId, RowId)]) -> Posture {
+    fn posture_from(&self, endpoint: &Endpoint, held: &Held, not_collected: bool, image: &Parted, asked: &mut Asked) -> Posture {
         let ground = Ground::by(self.shard, self.shard.fleet.noted_now(), &self.shard.catalog, (endpoint, held), not_collected);
         if ground.is_special() {
             return ground.posture_by(&ground.states(), |patch| self.shard.weight(patch));
         }
         let own = |has: bool| move |row: &RowId| Some(Own { part: self.part(*row)?, row: *row, has });
-        let mut own: Vec<Own> = held.plus.iter().filter_map(own(true)).chain(held.minus.iter().filter_map(own(false))).collect();
+        let deviations = held.plus.iter().filter_map(own(true)).chain(held.minus.iter().filter_map(own(false)));
+        let mut own = std::mem::take(&mut asked.own);
+        own.clear();
+        own.extend(deviations);
         own.sort_unstable();
-        let mut posture = whole;
+        let mut posture = image.posture;
         for own in own.chunk_by(|a, b| a.part == b.part) {
             let part = own.first().map_or(NO_PART, |o| o.part);
-            let from = image.partition_point(|(p, _)| *p < part);
-            let there = image.get(from..).unwrap_or_default();
+            let from = image.rows.partition_point(|(p, _)| *p < part);
+            let there = image.rows.get(from..).unwrap_or_default();
             let there = there.get(..there.partition_point(|(p, _)| *p == part)).unwrap_or_default();
             if there.len() > PART_MAX {
-                return self.posture_apart(&ground, whole);
+                return self.posture_apart(&ground, image.posture);
             }
             let gone = |row: RowId| own.binary_search(&Own { part, row, has: false }).is_ok();
             let stays = there.iter().map(|(_, row)| *row).filter(|row| !gone(*row));
             let here = stays.chain(own.iter().filter(|o| o.has).map(|o| o.row));
-            posture.join(&self.posture(there.iter().map(|(_, row)| *row)), false);
-            posture.join(&self.posture(here), true);
+            posture.join(&self.posture(there.iter().map(|(_, row)| *row), asked), false);
+            posture.join(&self.posture(here, asked), true);
         }
+        asked.own = own;
         posture
     }
 
