@@ -128,6 +128,9 @@ fn lines(problems: &[config::ConfigProblem]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
 }
 
+/// So many endpoints are not waited for at a start until new rules have judged them: it goes on with the old ones meanwhile, as with a reload.
+const LARGE: usize = 1_000;
+
 /// What lies in the data folder, in memory.
 struct Loaded {
     ingest: Ingest,
@@ -137,6 +140,8 @@ struct Loaded {
     pack: Arc<Pack>,
     /// Not what the stored verdicts were judged with.
     swap: Option<Policy>,
+    /// Until then it can go on with what they were judged with.
+    beside: bool,
     sinks: Vec<Arc<dispatch::Sink>>,
 }
 
@@ -158,11 +163,15 @@ fn load(config: &Config, metrics: Arc<Metrics>, wake: Arc<Notify>) -> Result<Loa
     let same = |digest: &str| (catalog.digest() == digest).then_some(catalog);
     let mut shard = Shard::load_under(&mut store, config.limits.clone(), &new_store_id()?, old, Arc::new(empty), same)?;
     let swap = shard.resume(&pack, config.policy());
+    // An earlier policy is known by its fingerprint alone, and cannot be gone on with.
+    let judged = shard.pack.clone();
+    let beside =
+        swap.is_some() && shard.fleet.len() >= LARGE && judged.rule_count() > 0 && shard.resume(&judged, config.policy()).is_none();
     shard.begin(config.freshness, clock::now_ms());
     let reader: Arc<dyn Reader> = store.reader().into();
     let (ingest, writer) = pipeline(shard, Box::new(store), metrics, wake);
     ingest.dictionaries.open(&config.data.join("dictionaries"), &config.limits, clock::now_ms());
-    Ok(Loaded { ingest, writer, reader, access, pack, swap, sinks })
+    Ok(Loaded { ingest, writer, reader, access, pack, swap, beside, sinks })
 }
 
 /// Names a new store in the ids that it gives out: no two stores give the same.
@@ -236,17 +245,21 @@ async fn start(app: &Arc<App>) -> Result<Running, ServeError> {
     let writer = loaded.writer;
     // The writer waits for the disk: a thread of its own.
     std::thread::Builder::new().name("writer".to_owned()).spawn(move || drop(told.send(writer.run(clock::now_ms))))?;
-    if let Some(policy) = loaded.swap {
-        tracing::info!(pack = loaded.pack.digest(), "judging the fleet by a new pack or policy");
-        ingest.swap(loaded.pack.clone(), policy).await?;
-    }
+    let judged = judge(ingest.clone(), loaded.pack, loaded.swap, config.data.clone());
+    let judging = if loaded.beside {
+        Some(judged)
+    } else {
+        judged.await?;
+        None
+    };
     ingest.settle_later();
-    packs::forget_others(&config.data, loaded.pack.digest());
     let dispatch = Arc::new(Dispatch::new(ingest.clone(), loaded.reader.clone(), metrics.clone(), wake));
     dispatch.configure(loaded.sinks);
     // Before anything is answered: what the fleet misses is part of what it is.
     let feeds = Arc::new(Keeper::new(&config, ingest.clone(), metrics.clone()));
     feeds.publish().await?;
+    // As after a reload: what goes wrong is logged, and what was there stays.
+    drop(judging.map(tokio::spawn));
     let feeding = tokio::spawn(feeds.clone().run());
     let (stop_dispatching, stopped) = oneshot::channel();
     let dispatching = tokio::spawn(dispatch.clone().run(stopped));
@@ -257,6 +270,16 @@ async fn start(app: &Arc<App>) -> Result<Running, ServeError> {
     metrics.start_time.set(clock::now().as_duration().as_secs_f64());
     app.enter(Phase::Ready);
     Ok(Running { written, dispatching, stop_dispatching, ticking, feeding, feeds })
+}
+
+/// Takes up a new pack or policy, if there is one; then the compiled packs of before are not needed any more.
+async fn judge(ingest: Arc<Ingest>, pack: Arc<Pack>, swap: Option<Policy>, data: PathBuf) -> Result<(), IngestError> {
+    if let Some(policy) = swap {
+        tracing::info!(pack = pack.digest(), "judging the fleet by a new pack or policy");
+        ingest.swap(pack.clone(), policy).await?;
+    }
+    packs::forget_others(&data, pack.digest());
+    Ok(())
 }
 
 /// Between two steps of what can wait; and how long of each second there are any.

@@ -2,8 +2,10 @@
 
 use std::io::Write;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use hyper::header::HeaderMap;
+use muster::serve::build::{Building, Newcomer};
 use muster::serve::{self, Options, ServeError};
 use serde_json::json;
 
@@ -141,4 +143,40 @@ fn check_with_promtool(text: &str) {
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_fleet_is_there_before_changed_rules_have_judged_it() {
+    let home = Home::new("[[baseline]]\nname = \"base\"\npackages = [{name = \"chrony\"}]\n");
+    let config = muster::config::load(Some(&home.path("muster.toml")), Default::default()).unwrap();
+    let document = scan("1", &[]);
+    let new = |n: u32| {
+        let id = format!("web-{n}");
+        Newcomer { hostname: id.clone(), id, labels: Default::default(), key_hash: [7; 32], document: document.clone().into_bytes() }
+    };
+    let mut building = Building::open(&config, false, 1).unwrap();
+    building.add((0..1_000).map(new).collect(), 2).unwrap();
+    building.close().unwrap();
+    let rule = std::fs::read_to_string(home.path("rules/no-forwarding.yaml")).unwrap();
+    std::fs::write(home.path("rules/forwarding.yaml"), rule.replace("id: no-", "id: ")).unwrap();
+
+    let server = home.start().await;
+    let mut waited = 0;
+    loop {
+        // What the policy wants is not forgotten meanwhile.
+        let status = server.get("/v1/status").await;
+        assert_eq!(status["fleet"]["open_tasks"], 1_000);
+        if status["fleet"]["rules"] == 2 && status["swap"].is_null() {
+            break;
+        }
+        waited += 1;
+        assert!(waited < 1_200, "{status}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(server.get("/v1/endpoints/web-7/verdicts").await["summary"]["fail"], 2);
+    let packs = || std::fs::read_dir(home.path("data/packs")).unwrap().count();
+    while packs() > 1 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    server.stop().await;
 }
