@@ -277,3 +277,41 @@ async fn a_server_that_is_away_is_said_once_and_found_again() {
     }
     child.kill().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_uploads_are_compressed_with_what_machines_have_in_common() {
+    let world = World::new().await;
+    let install = |last: u32| {
+        let package = |n: u32| {
+            let version = if n == 0 { last } else { n * 7919 % 613 };
+            format!("Package: part-{n:03}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {version}.{n}-1\n\n")
+        };
+        fs::write(world.path("root/var/lib/dpkg/status"), (0..600).map(package).collect::<String>()).unwrap();
+    };
+    let sent = async || {
+        let metrics = world.text("/metrics").await;
+        let line = metrics.lines().find(|l| l.starts_with("muster_upload_bytes_total")).unwrap().to_owned();
+        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
+    };
+    let mut runner = fake(&world.path("root"));
+    runner.refuses = Some("to install needs root".to_owned());
+    install(1);
+    assert_eq!(agent(&world, &mut runner).run_once().await.unwrap().uploaded.sequence, 1);
+    let alone = sent().await;
+    // Others with the same packages: only what many have is in a dictionary.
+    let mut scan = world.get("/v1/endpoints/web-1/scan").await;
+    scan.as_object_mut().unwrap().remove("endpoint");
+    let secret = read_secret(&world.path("data/enroll.secret")).unwrap().unwrap();
+    for n in 0..32 {
+        let (id, mut server) = (format!("other-{n}"), Server::new(world.client.clone(), &world.url, None).unwrap());
+        server.enroll(&secret, &id, None).await.unwrap();
+        server.upload(&id, scan.to_string().as_bytes(), Encoding::Zstd).await.unwrap();
+    }
+    let before = sent().await;
+    install(2);
+    let round = agent(&world, &mut runner).run_once().await.unwrap();
+    assert!(round.changed && round.uploaded.sequence == 2, "{round:?}");
+    let with = sent().await - before;
+    assert!(with * 3 < alone, "{with} bytes with a dictionary, {alone} without");
+    assert_eq!(fs::read_dir(world.path("data/dictionaries")).unwrap().count(), 1);
+}
