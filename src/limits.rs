@@ -26,8 +26,6 @@ pub struct Limits {
     pub fleet_row_bytes: usize,
     /// Values of columns that are kept to find rows by them, of all columns together; past it questions look at all rows of a table.
     pub index_entries: usize,
-    /// Bytes of the texts of images that are kept so that uploads are compared with them at once.
-    pub image_text_bytes: usize,
     /// Dictionaries for uploads, each of at most 512 KiB, and as much again for decoding with it.
     pub dictionaries: usize,
     /// Sets of rows over which a question that joins rows is asked at most; past it the question is refused (422).
@@ -133,7 +131,6 @@ impl Default for Limits {
             fleet_rows: 20_000_000,
             fleet_row_bytes: 4 << 30,
             index_entries: 16_000_000,
-            image_text_bytes: 64 << 20,
             dictionaries: 32,
             question_joins: 20_000,
             endpoints: 5_000_000,

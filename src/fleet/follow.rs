@@ -100,21 +100,6 @@ impl<'f> Follower<'f> {
         self.at.ahead.start = to;
     }
 
-    /// The row that the text begins with, if it is an expected one; its length.
-    fn expected(&mut self, table: TableId, text: &[u8]) -> Option<(RowId, usize)> {
-        if let Some(image) = self.image {
-            for place in self.near() {
-                let id = image.order[place];
-                if let Some(len) = self.rows.begins(id, table, text) {
-                    self.pass(place);
-                    self.at.ahead.start += 1;
-                    return Some((id, len));
-                }
-            }
-        }
-        self.successor(table, text)
-    }
-
     /// The places where the next row is most likely.
     fn near(&self) -> Range<usize> {
         self.at.ahead.start..self.at.ahead.end.min(self.at.ahead.start + AHEAD)
@@ -122,21 +107,18 @@ impl<'f> Follower<'f> {
 
     /// The rows that the text begins with, as many as come as expected, added to `rows`; their length.
     fn run(&mut self, table: TableId, text: &[u8], most: usize, rows: &mut Vec<u32>) -> Option<usize> {
-        let Some((image, template)) = self.image.and_then(|i| Some((i, i.template.get()?))) else {
-            let (id, len) = self.expected(table, text)?;
-            rows.push(id);
-            self.at.last = Some(id);
-            return Some(len);
-        };
-        for place in self.near() {
-            let to = self.at.ahead.end.min(place.saturating_add(most - rows.len()));
-            let (count, len) = template.run(place, to, text);
-            if let Some(run) = image.order.get(place..place + count).filter(|run| !run.is_empty()) {
-                self.pass(place);
-                self.at.ahead.start += count;
-                rows.extend_from_slice(run);
-                self.at.last = run.last().copied();
-                return Some(len);
+        if let Some(image) = self.image {
+            let template = image.template(self.rows);
+            for place in self.near() {
+                let to = self.at.ahead.end.min(place.saturating_add(most - rows.len()));
+                let (count, len) = template.run(&image.order, place..to, table, text, self.rows);
+                if let Some(run) = image.order.get(place..place + count).filter(|run| !run.is_empty()) {
+                    self.pass(place);
+                    self.at.ahead.start += count;
+                    rows.extend_from_slice(run);
+                    self.at.last = run.last().copied();
+                    return Some(len);
+                }
             }
         }
         let (id, len) = self.successor(table, text)?;
@@ -214,20 +196,21 @@ mod tests {
     }
 
     /// A document of rows in any order, some of them twice.
-    fn document(keys: &[u32]) -> Vec<u8> {
+    fn document(keys: &[u32], between: &str) -> Vec<u8> {
         let mut tables: BTreeMap<TableId, Vec<String>> = BTreeMap::new();
         for key in keys {
             let (new, canonical) = row(*key);
             tables.entry(new.row.table).or_default().push(String::from_utf8(canonical).expect("utf-8"));
         }
-        let tables: Vec<String> = tables.iter().map(|(t, rows)| format!("\"{}\":[{}]", t.name(), rows.join(","))).collect();
+        let tables: Vec<String> = tables.iter().map(|(t, rows)| format!("\"{}\":[{}]", t.name(), rows.join(between))).collect();
         format!("{{\"format\":\"muster.scan/1\",\"tables\":{{{}}}}}", tables.join(",")).into_bytes()
     }
 
     proptest! {
         #[test]
         fn a_way_left_anyhow_gives_the_rows_of_the_document(
-            image in prop::collection::vec(0u32..60, 0..50),
+            image in prop::collection::vec(0u32..60, 0..150),
+            between in prop::sample::select(vec![",", ",\n", " , "]),
             moves in prop::collection::vec((0usize..50, 0usize..50), 0..6),
             lacks in prop::collection::btree_set(0u32..60, 0..8),
             more in prop::collection::vec(0u32..90, 0..12),
@@ -244,7 +227,7 @@ mod tests {
             }
             sent.extend(more);
             let mut follower = Follower::new(&rows, Some((id, image_of)));
-            let document = document(&sent);
+            let document = document(&sent, between);
             let decoded = crate::scan::native::decode(&document, &crate::limits::Limits::default(), &mut follower).expect("decoded");
             let way = follower.finish(|_| true);
             let new: Vec<(crate::scan::native::NewRow, Vec<u8>)> = decoded.new.into_iter().map(|n| { let c = n.row.canonical(); (n, c) }).collect();

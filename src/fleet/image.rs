@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
 use super::follow::Way;
 use super::notes::Notes;
 use super::rows::{RowId, Rows};
-use super::template::{Place, Room};
+use super::template::Template;
 use crate::pack::TermId;
 use crate::pack::predicate::Hit;
 use crate::patch::Note;
@@ -44,8 +45,8 @@ pub struct Image {
     says: Says,
     /// What they say of patches: the sum of one patch is that of a few neighbours.
     notes: Notes,
-    /// The text of `order`, if uploads come for it.
-    pub(super) template: Place,
+    /// What tells the text of `order`, once an upload came for it.
+    template: OnceLock<Template>,
     pub endpoints: u32,
 }
 
@@ -89,7 +90,7 @@ impl Image {
         let mut placed: Vec<(RowId, u32)> = order.iter().copied().zip(0..).collect();
         placed.sort_unstable();
         let (sorted, places): (Vec<_>, Vec<_>) = placed.into_iter().unzip();
-        let (says, notes, template) = (Box::default(), Notes::default(), Place::default());
+        let (says, notes, template) = (Box::default(), Notes::default(), OnceLock::new());
         let (sorted, order, places) = (sorted.into(), order.into(), Places::of(places));
         let mut image = Image { rows: sorted, order, places, tables, says, notes, template, endpoints: 0 };
         image.ask(rows);
@@ -107,6 +108,11 @@ impl Image {
         let mut all: Vec<Note> = self.rows.iter().flat_map(|row| notes(*row)).copied().collect();
         all.sort_unstable();
         Notes::of(&all)
+    }
+
+    /// What tells that an upload goes on as the image does.
+    pub(super) fn template(&self, rows: &Rows) -> &Template {
+        self.template.get_or_init(|| Template::of(&self.order, &self.tables, rows))
     }
 
     /// What the image's rows say of patches.
@@ -179,8 +185,6 @@ pub struct Images {
     by_hash: BTreeMap<(usize, u32), Vec<ImageId>>,
     /// The image that took an endpoint last: the guess for one that is not known yet.
     latest: Option<ImageId>,
-    /// For the texts of images.
-    room: Room,
 }
 
 impl Images {
@@ -276,18 +280,6 @@ impl Images {
         }
     }
 
-    /// An upload comes for an image, whose text is worth having if others come for it too.
-    pub fn expect(&self, image: &Image, rows: &Rows, limit: usize) {
-        if image.endpoints > 1 {
-            self.room.make(&image.template, &image.order, rows, limit);
-        }
-    }
-
-    /// Lets go of texts that nobody came for lately, when they take most of their room.
-    pub fn forget_texts(&mut self, limit: usize) {
-        self.room.forget(self.images.values_mut().map(|image| &mut image.template), limit);
-    }
-
     pub fn join(&mut self, id: ImageId) {
         if let Some(image) = self.images.get_mut(&id) {
             image.endpoints += 1;
@@ -310,8 +302,7 @@ impl Images {
                 }
             }
         }
-        if let Some(mut image) = self.images.remove(&id) {
-            self.room.drop(&mut image.template);
+        if let Some(image) = self.images.remove(&id) {
             image.rows.iter().for_each(|r| rows.release(*r));
         }
         if self.latest == Some(id) {

@@ -13,7 +13,7 @@ mod restore;
 pub mod rows;
 pub mod shared;
 pub mod sums;
-pub mod template;
+mod template;
 pub mod thin;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -176,9 +176,6 @@ pub(super) fn follower<'s>(shard: &'s Shard, endpoint: &str) -> Follower<'s> {
     let fleet = &shard.fleet;
     let image = held(shard, endpoint).map(|h| h.image).or(fleet.images.latest());
     let image = image.and_then(|id| Some((id, fleet.images.get(id)?)));
-    if let Some((_, image)) = image {
-        fleet.images.expect(image, &fleet.rows, shard.limits().image_text_bytes);
-    }
     Follower::new(&fleet.rows, image)
 }
 

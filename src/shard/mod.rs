@@ -359,7 +359,6 @@ impl Shard {
         for _ in 0..THIN_STEPS {
             self.thin(out);
         }
-        self.fleet.images.forget_texts(self.limits.image_text_bytes);
         self.sweep(now_ms, out);
     }
 
