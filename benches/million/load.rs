@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -27,10 +27,27 @@ const SENDERS: u32 = 4_000;
 /// What machines go through between two runs that send after a patch wave.
 const WAVE: u32 = 24;
 
+/// Who sends.
+pub(super) struct Machines {
+    pub fleet: Fleet,
+    pub keys: HashMap<String, String>,
+    pub endpoints: u32,
+    /// How many runs loaded this fleet before: each machine sends its next step.
+    pub run: u32,
+}
+
 struct Body {
     path: String,
     key: String,
     bytes: Bytes,
+}
+
+impl Body {
+    /// To the daemon, or to a path of the other server.
+    fn request(&self, path: Option<&str>) -> Request<Full<Bytes>> {
+        let request = Request::put(path.unwrap_or(&self.path)).header(HOST, "bench").header(AUTHORIZATION, &self.key);
+        request.header(CONTENT_ENCODING, "zstd").body(Full::new(self.bytes.clone())).unwrap()
+    }
 }
 
 /// The keys of machines, as `muster fleet build --keys` wrote them.
@@ -40,30 +57,32 @@ pub(super) fn keys(path: &Path) -> HashMap<String, String> {
 }
 
 /// What machines send in a round, at a step of theirs.
-fn bodies(fleet: &Fleet, keys: &HashMap<String, String>, endpoints: u32, round: u32, step: u32) -> Arc<Vec<Body>> {
+fn bodies(machines: &Machines, round: u32, step: u32) -> Vec<Body> {
+    let Machines { fleet, keys, endpoints, .. } = machines;
     let made = Instant::now();
     let body = |n: u32| {
         // Far from each other in the fleet.
-        let number = u32::try_from((u64::from(round * SENDERS + n) * 7_919) % u64::from(endpoints)).unwrap();
+        let number = u32::try_from((u64::from(round * SENDERS + n) * 7_919) % u64::from(*endpoints)).unwrap();
         let document = fleet.facts(number, step).document();
         let id = id(number);
         let key = keys[&id].clone();
         Body { path: format!("/v1/endpoints/{id}/scan"), key, bytes: zstd::bulk::compress(&document, 3).unwrap().into() }
     };
-    let bodies: Vec<Body> = (0..SENDERS.min(endpoints / (ROUNDS + 2))).into_par_iter().map(body).collect();
+    let bodies: Vec<Body> = (0..SENDERS.min(endpoints / (ROUNDS + 3))).into_par_iter().map(body).collect();
     let (count, kilobytes, seconds) = (bodies.len(), bodies[0].bytes.len() >> 10, made.elapsed().as_secs_f64());
     println!("  round {round}: {count} bodies of {kilobytes} kB made in {seconds:.1} s");
-    Arc::new(bodies)
+    bodies
 }
 
-/// Rounds of changed scans, each followed by the same bytes again, at both servers in turn. Each machine sends its next step, `run` counts them; and others send what they have after a wave.
-pub(super) fn run(fleet: &Fleet, keys: &HashMap<String, String>, endpoints: u32, run: u32, daemon: SocketAddr, report: &mut Report) {
+/// Rounds of changed scans, each followed by the same bytes again, at both servers in turn. Each machine sends its next step; and others send what they have after a wave.
+pub(super) fn run(machines: &Machines, daemon: SocketAddr, report: &mut Report) {
+    let run = machines.run;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let other = runtime.block_on(discarding());
     let (mut changed, mut same, mut changed_anchor, mut same_anchor) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut waits, mut waits_same) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
-        let bodies = bodies(fleet, keys, endpoints, round, run + 1);
+        let bodies = Arc::new(bodies(machines, round, run + 1));
         let ours = runtime.block_on(send(bodies.clone(), daemon, None));
         let anchor = runtime.block_on(send(bodies.clone(), other, Some("/inflate")));
         let ours_same = runtime.block_on(send(bodies.clone(), daemon, None));
@@ -92,10 +111,54 @@ pub(super) fn run(fleet: &Fleet, keys: &HashMap<String, String>, endpoints: u32,
         report.line("", &format!("  {name} at that rate: p50 of an answer"), Unit::Seconds, of(500), None);
         report.line("", &format!("  {name} at that rate: p99 of an answer"), Unit::Seconds, of(990), None);
     }
-    let bodies = bodies(fleet, keys, endpoints, ROUNDS + 1, (run + 1) * WAVE);
+    let bodies = Arc::new(bodies(machines, ROUNDS + 1, (run + 1) * WAVE));
     let ours = runtime.block_on(send(bodies.clone(), daemon, None)).0;
     let anchor = runtime.block_on(send(bodies, other, Some("/inflate"))).0;
     report.line("", "  scans after a patch wave, zstd / read and inflate", Unit::PerSecond, ours, Some(anchor));
+}
+
+/// What is answered without and during a swap, while machines send as fast as they can: each goes to and fro between two steps, so that every scan is a changed one.
+pub(super) fn beside_a_swap(machines: &Machines, daemon: SocketAddr, begin: impl Fn(), ended: impl Fn() -> bool, report: &mut Report) {
+    let mut all = bodies(machines, ROUNDS + 2, machines.run + 1);
+    all.extend(bodies(machines, ROUNDS + 2, machines.run + 2));
+    let (bodies, count, stop) = (Arc::new(all), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let next = Arc::new(AtomicUsize::new(0));
+    for _ in 0..CLIENTS {
+        let (bodies, next, count, stop) = (bodies.clone(), next.clone(), count.clone(), stop.clone());
+        runtime.spawn(async move {
+            let mut sender = connect(daemon).await;
+            while !stop.load(Ordering::Relaxed) {
+                let body = &bodies[next.fetch_add(1, Ordering::Relaxed) % bodies.len()];
+                let (status, answer) = exchange(&mut sender, body.request(None)).await;
+                assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer));
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+    }
+    // How many a second, second by second.
+    let rates = |enough: &dyn Fn(usize) -> bool| {
+        let (mut rates, mut before, mut at) = (Vec::new(), count.load(Ordering::Relaxed), Instant::now());
+        while !enough(rates.len()) {
+            std::thread::sleep(Duration::from_secs(1));
+            let (now, sent) = (Instant::now(), count.load(Ordering::Relaxed));
+            rates.push(f64::from(u32::try_from(sent - before).unwrap()) / (now - at).as_secs_f64());
+            (before, at) = (sent, now);
+        }
+        rates
+    };
+    rates(&|seconds| seconds == 2);
+    let without = rates(&|seconds| seconds == 8);
+    begin();
+    let during = rates(&|_| ended());
+    stop.store(true, Ordering::Relaxed);
+    runtime.shutdown_timeout(Duration::from_secs(5));
+    let mean = |rates: &[f64]| rates.iter().sum::<f64>() / rates.len() as f64;
+    let worst = during.iter().copied().fold(f64::INFINITY, f64::min);
+    let without = mean(&without);
+    report.line("million-swap", "loaded, 300 rules taken up meanwhile / without", Unit::PerSecond, mean(&during), without);
+    report.line("", "  the worst second of it", Unit::PerSecond, worst, without);
+    report.line("", "  until they were durable", Unit::Seconds, during.len() as f64, None);
 }
 
 /// Sends all bodies over so many connections: a second how many, and how long each took.
@@ -110,10 +173,8 @@ async fn send(bodies: Arc<Vec<Body>>, to: SocketAddr, path: Option<&'static str>
         tokio::spawn(async move {
             let mut waits = Vec::new();
             while let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let request = Request::put(path.unwrap_or(&body.path)).header(HOST, "bench").header(AUTHORIZATION, &body.key);
-                let request = request.header(CONTENT_ENCODING, "zstd").body(Full::new(body.bytes.clone())).unwrap();
                 let sent = Instant::now();
-                let (status, answer) = exchange(&mut sender, request).await;
+                let (status, answer) = exchange(&mut sender, body.request(path)).await;
                 assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer));
                 waits.push(sent.elapsed());
             }

@@ -17,7 +17,8 @@ use muster::simulate::fleet::{Fleet, Options};
 
 use crate::report::{Line, Report, Unit};
 
-const KEYS: [&str; 6] = ["million-memory", "million-memory-8x", "million-start", "million-disk", "million-load", "million-same"];
+const KEYS: [&str; 7] =
+    ["million-memory", "million-memory-8x", "million-start", "million-disk", "million-load", "million-same", "million-swap"];
 const PROGRAM: &str = env!("CARGO_BIN_EXE_muster");
 const READY_WITHIN: Duration = Duration::from_secs(600);
 
@@ -61,8 +62,10 @@ pub(crate) fn run(report: &mut Report) {
         report.line("million-start", "start to ready", Unit::Seconds, started, Some(read_all(&place.folder.join("data/store"))));
         report.line("million-disk", "on the disk, the store", Unit::Bytes, size(&place.folder.join("data/store")), None);
         let keys = load::keys(&place.folder.join("keys"));
-        load::run(&place.fleet(), &keys, endpoints, place.runs(), daemon.address, report);
+        let machines = load::Machines { fleet: place.fleet(), keys, endpoints, run: place.runs() };
+        load::run(&machines, daemon.address, report);
         report.line("", "  resident after the load", Unit::Bytes, daemon.memory("VmRSS:"), None);
+        place.swap(&daemon, &machines, report);
         place.simulate(&daemon, report);
     }
     let lines = &report.lines()[begun..];
@@ -113,6 +116,20 @@ impl Place {
         let runs = std::fs::read_to_string(&path).ok().and_then(|t| t.parse().ok()).unwrap_or(0);
         std::fs::write(path, (runs + 1).to_string()).unwrap();
         runs
+    }
+
+    /// Another 300 rules are taken up while uploads come as fast as they can, and given up again when none do.
+    fn swap(&self, daemon: &Daemon, machines: &load::Machines, report: &mut Report) {
+        let config = self.folder.join("muster.toml");
+        let before = std::fs::read_to_string(&config).unwrap();
+        let windows = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/windows-server");
+        let more = before.replace("packs = [", &format!("packs = [{},", serde_json::json!(windows)));
+        let swaps = daemon.swaps();
+        load::beside_a_swap(machines, daemon.address, || daemon.reload(&config, &more), || daemon.swaps() > swaps, report);
+        daemon.reload(&config, &before);
+        while daemon.swaps() < swaps + 2 {
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// An everyday load by the tool that users have: every send is due at its time, whatever became of those before it.
@@ -167,7 +184,7 @@ impl Daemon {
             if let Some(status) = self.process.try_wait().unwrap() {
                 panic!("the daemon ended with {status}; its log is in the folder");
             }
-            if self.asked().is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
+            if self.asked("/-/ready").is_some_and(|answer| answer.starts_with("HTTP/1.1 200")) {
                 return self.begun.elapsed().as_secs_f64();
             }
             assert!(self.begun.elapsed() < READY_WITHIN, "not ready within {READY_WITHIN:?}");
@@ -175,13 +192,26 @@ impl Daemon {
         }
     }
 
-    fn asked(&self) -> Option<String> {
+    fn asked(&self, path: &str) -> Option<String> {
         use std::io::Write;
         let mut stream = std::net::TcpStream::connect(self.address).ok()?;
-        stream.write_all(b"GET /-/ready HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").ok()?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
         Some(answer)
+    }
+
+    /// How many times it took up other rules, until that was durable.
+    fn swaps(&self) -> u64 {
+        let metrics = self.asked("/metrics").unwrap();
+        let count = metrics.lines().find_map(|l| l.strip_prefix("muster_swap_duration_seconds_count ")).unwrap();
+        count.trim().parse().unwrap()
+    }
+
+    /// Another configuration.
+    fn reload(&self, config: &Path, text: &str) {
+        std::fs::write(config, text).unwrap();
+        assert!(Command::new("kill").args(["-HUP", &self.process.id().to_string()]).status().unwrap().success());
     }
 
     /// Bytes, by a line of its status.

@@ -3,7 +3,7 @@
 use crate::patch::{Note, PatchId};
 
 /// Notes from one that can be found at once to the next.
-const BLOCK: usize = 64;
+const BLOCK: usize = 32;
 
 /// Half of what a list of them takes, or less.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +36,9 @@ impl Notes {
     pub fn about(&self, patch: PatchId) -> impl Iterator<Item = Note> + '_ {
         // Those about a patch may begin at the end of the block before the first that begins with it.
         let block = self.heads.partition_point(|(first, _)| first.patch() < patch).saturating_sub(1);
-        self.block(block).skip_while(move |n| n.patch() < patch).take_while(move |n| n.patch() == patch)
+        let mut notes = self.block(block);
+        notes.pass(patch);
+        notes.skip_while(move |n| n.patch() < patch).take_while(move |n| n.patch() == patch)
     }
 
     /// All from the first of a block on.
@@ -58,6 +60,19 @@ fn write(mut more: u32, out: &mut Vec<u8>) {
     out.push((more & 0x7f) as u8);
 }
 
+/// What [`write`] wrote, and how many bytes that are.
+fn read(steps: &[u8]) -> Option<(u32, usize)> {
+    let (mut more, mut shift) = (0, 0);
+    for (at, byte) in steps.iter().enumerate() {
+        more |= u32::from(byte & 0x7f) << shift;
+        if *byte < 0x80 {
+            return Some((more, at + 1));
+        }
+        shift += 7;
+    }
+    None
+}
+
 /// Notes, one after the other.
 #[derive(Clone, Debug)]
 pub struct Iter<'n> {
@@ -67,6 +82,21 @@ pub struct Iter<'n> {
     /// Where the next one is, if it does not begin a block.
     step: usize,
     last: u32,
+}
+
+impl Iter<'_> {
+    /// At the beginning of a block: passes over those of it that are about patches before this one.
+    fn pass(&mut self, patch: PatchId) {
+        let Some((first, steps)) = self.notes.heads.get(self.at / BLOCK).filter(|(first, _)| first.patch() < patch) else { return };
+        let end = self.notes.len.min(self.at + BLOCK);
+        (self.at, self.last, self.step) = (self.at + 1, first.bits(), *steps as usize);
+        while self.at < end
+            && let Some((more, bytes)) = self.notes.steps.get(self.step..).and_then(read)
+            && Note::from_bits(self.last + more).patch() < patch
+        {
+            (self.at, self.last, self.step) = (self.at + 1, self.last + more, self.step + bytes);
+        }
+    }
 }
 
 impl Iterator for Iter<'_> {
@@ -80,16 +110,8 @@ impl Iterator for Iter<'_> {
             let (first, steps) = self.notes.heads.get(self.at / BLOCK)?;
             (self.last, self.step) = (first.bits(), *steps as usize);
         } else {
-            let mut shift = 0;
-            loop {
-                let byte = *self.notes.steps.get(self.step)?;
-                self.step += 1;
-                self.last += u32::from(byte & 0x7f) << shift;
-                shift += 7;
-                if byte < 0x80 {
-                    break;
-                }
-            }
+            let (more, bytes) = self.notes.steps.get(self.step..).and_then(read)?;
+            (self.last, self.step) = (self.last + more, self.step + bytes);
         }
         self.at += 1;
         Some(Note::from_bits(self.last))

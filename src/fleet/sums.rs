@@ -30,10 +30,33 @@ pub fn about(notes: &[Note], patch: PatchId) -> &[Note] {
 
 /// Patches that these rows say something of; sorted, each once.
 pub fn patches_of<'r>(rows: &Rows, ids: impl Iterator<Item = &'r RowId>) -> Vec<PatchId> {
-    let mut out: Vec<PatchId> = ids.flat_map(|row| rows.notes(*row)).map(|n| n.patch()).collect();
+    let (mut out, mut last): (Vec<PatchId>, &[Note]) = (Vec::new(), &[]);
+    for row in ids {
+        let notes = rows.notes(*row);
+        // Packages that are built from one source, which mostly come and go together, are affected alike.
+        if notes != last {
+            out.extend(notes.iter().map(|n| n.patch()));
+            last = notes;
+        }
+    }
     out.sort_unstable();
     out.dedup();
     out
+}
+
+/// Calls for each of these sorted notes that is about one of these sorted patches, with its place among them.
+fn among(notes: &[Note], patches: &[PatchId], mut each: impl FnMut(usize, Note)) {
+    let mut at = 0;
+    for note in notes {
+        while patches.get(at).is_some_and(|p| *p < note.patch()) {
+            at += 1;
+        }
+        match patches.get(at) {
+            None => break,
+            Some(patch) if *patch == note.patch() => each(at, *note),
+            Some(_) => {}
+        }
+    }
 }
 
 /// Takes the notes about a patch from the front.
@@ -98,29 +121,24 @@ impl<'f> Noted<'f> {
         self.image(id).into_iter().flat_map(move |notes| notes.about(patch))
     }
 
-    fn of_rows(self, rows: &[RowId], only: Option<&[PatchId]>) -> Vec<Note> {
-        let wanted = |n: &Note| only.is_none_or(|o| o.binary_search(&n.patch()).is_ok());
-        let mut out: Vec<Note> = rows.iter().flat_map(|r| self.row(*r)).copied().filter(wanted).collect();
+    fn of_rows(self, rows: &[RowId]) -> Vec<Note> {
+        let mut out: Vec<Note> = rows.iter().flat_map(|r| self.row(*r)).copied().collect();
         out.sort_unstable();
         out
     }
 
     /// The sums of all patches that some row of an endpoint notes, by patch.
     pub fn sums(self, held: &Held) -> Vec<(PatchId, Sum)> {
-        let minus = self.of_rows(&held.minus, None);
-        sums(without(self.image(held.image).into_iter().flat_map(Notes::iter), &minus).chain(self.of_rows(&held.plus, None)))
+        let minus = self.of_rows(&held.minus);
+        sums(without(self.image(held.image).into_iter().flat_map(Notes::iter), &minus).chain(self.of_rows(&held.plus)))
     }
 
     /// The sums of these patches, which are sorted: one for each.
     pub fn sums_of(self, held: &Held, patches: &[PatchId]) -> Vec<Sum> {
-        let (plus, minus) = (self.of_rows(&held.plus, Some(patches)), self.of_rows(&held.minus, Some(patches)));
-        let of = |patch: &PatchId| {
-            let mut sum = Sum::default();
-            without(self.image_about(held.image, *patch), about(&minus, *patch)).for_each(|n| sum.add(n));
-            about(&plus, *patch).iter().for_each(|n| sum.add(*n));
-            sum
-        };
-        patches.iter().map(of).collect()
+        let mut sums: Vec<Sum> = patches.iter().map(|patch| self.sum_at(held.image, *patch)).collect();
+        held.minus.iter().for_each(|row| among(self.row(*row), patches, |at, note| sums[at].take(note)));
+        held.plus.iter().for_each(|row| among(self.row(*row), patches, |at, note| sums[at].add(note)));
+        sums
     }
 
     /// The sum of one patch at an image.
@@ -132,7 +150,7 @@ impl<'f> Noted<'f> {
 
     /// The patches of which an endpoint's own rows say something: the sum at its image, and at the endpoint.
     pub fn apart(self, held: &Held, mut each: impl FnMut(PatchId, Sum, Sum)) {
-        let (plus, minus) = (self.of_rows(&held.plus, None), self.of_rows(&held.minus, None));
+        let (plus, minus) = (self.of_rows(&held.plus), self.of_rows(&held.minus));
         let (mut plus, mut minus) = (plus.as_slice(), minus.as_slice());
         while let Some(patch) = plus.first().into_iter().chain(minus.first()).map(|n| n.patch()).min() {
             let (mut there, mut here) = (Sum::default(), Sum::default());

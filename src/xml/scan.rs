@@ -33,14 +33,16 @@ pub struct Tag<'x> {
     pub name: &'x str,
     pub empty: bool,
     attributes: &'x str,
+    /// The first of them, and where it ends: most tags have no other, and it was found when the tag was read.
+    first: Option<(&'x str, &'x str, usize)>,
 }
 
 impl<'x> Tag<'x> {
     /// Attributes by local name, values as written.
     pub fn attributes(&self) -> impl Iterator<Item = (&'x str, &'x str)> + use<'x> {
-        let (text, mut at) = (self.attributes, 0);
+        let (text, mut first, mut at) = (self.attributes, self.first, 0);
         std::iter::from_fn(move || {
-            let (name, value, next) = attribute(text, at)?;
+            let (name, value, next) = first.take().or_else(|| attribute(text, at))?;
             at = next;
             let colon = name.bytes().rposition(|b| b == b':');
             Some((colon.and_then(|colon| name.get(colon + 1..)).unwrap_or(name), value))
@@ -144,7 +146,8 @@ impl<'x> Scanner<'x> {
     pub fn next(&mut self) -> Result<Token<'x>, ScanError> {
         loop {
             let rest = self.rest();
-            let Some(begin) = memchr(b'<', rest.as_bytes()) else {
+            let begin = if rest.starts_with('<') { Some(0) } else { memchr(b'<', rest.as_bytes()) };
+            let Some(begin) = begin else {
                 if !self.open.is_empty() {
                     return self.refuse(format!("the document ends inside <{}>", self.open_name()));
                 }
@@ -290,14 +293,16 @@ impl<'x> Scanner<'x> {
         if end == 1 || end == bytes.len() || bytes.get(1).is_some_and(u8::is_ascii_digit) {
             return self.refuse("a tag without a name, or without an end");
         }
-        let (from, mut count) = (end, 0usize);
-        while let Some((.., next)) = attribute(rest, end) {
+        let (from, mut count, mut first) = (end, 0usize, None);
+        while let Some((name, value, next)) = attribute(rest, end) {
             end = next;
             count += 1;
+            first = first.or(Some((name, value, next - from)));
         }
         let attributes = rest.get(from..end).unwrap_or_default();
         // Refused where it would be read, so that `Tag::attributes` need not fail.
-        if memchr(b'&', attributes.as_bytes()).is_some()
+        if count > 0
+            && memchr(b'&', attributes.as_bytes()).is_some()
             && let Err(why) = unescape(attributes)
         {
             return self.refuse(why);
@@ -323,7 +328,7 @@ impl<'x> Scanner<'x> {
             self.open.push((name, attributes));
         }
         self.at += end + 1;
-        Ok(Tag { name: local, empty, attributes })
+        Ok(Tag { name: local, empty, attributes, first })
     }
 
     /// A comment, or a CDATA section with its text.
