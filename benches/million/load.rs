@@ -153,6 +153,7 @@ pub(super) fn beside_a_swap(machines: &Machines, daemon: SocketAddr, begin: impl
     let during = rates(&|_| ended());
     stop.store(true, Ordering::Relaxed);
     runtime.shutdown_timeout(Duration::from_secs(5));
+    println!("  second by second: {}", during.iter().map(|r| format!("{r:.0}")).collect::<Vec<_>>().join(" "));
     let mean = |rates: &[f64]| rates.iter().sum::<f64>() / rates.len() as f64;
     let worst = during.iter().copied().fold(f64::INFINITY, f64::min);
     let without = mean(&without);

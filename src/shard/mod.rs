@@ -4,6 +4,7 @@
 //! changes nothing. One writer calls it; everybody else reads. What it gives is durable only when the caller has committed the batch,
 //! and only then may a reply leave the process (INVARIANT: ack means durable).
 
+mod behind;
 mod bounds;
 mod episodes;
 mod explain;

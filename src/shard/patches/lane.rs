@@ -24,6 +24,7 @@ use crate::patch::stand::sums;
 use crate::patch::{Note, PATCHES_MAX, State};
 use crate::question::Look;
 use crate::scan::table::TableId;
+use crate::shard::behind::Behind;
 use crate::shard::{Progress, Shard, Watching};
 
 /// Rows that are carried over in one look; and that are asked in one, when they came after the others were.
@@ -73,7 +74,7 @@ pub struct CatalogLane {
     next: u32,
     /// How many endpoints there were at the beginning.
     end: u32,
-    seen: usize,
+    behind: Behind,
     /// The decisions by which endpoints were looked at.
     decided: u64,
 }
@@ -130,7 +131,7 @@ impl CatalogLane {
             due: RoaringBitmap::new(),
             next: 0,
             end,
-            seen: 0,
+            behind: Behind::default(),
             decided,
         };
         if watch.is_some() {
@@ -337,7 +338,6 @@ impl CatalogLane {
         (self.postures, self.totals) = Default::default();
         self.due.clear();
         self.marks.anew();
-        self.seen = 0;
     }
 
     fn put(&mut self, at: EndpointId, posture: Posture, is_due: bool) {
@@ -425,14 +425,11 @@ impl CatalogLane {
             self.stand_anew(shard);
             return Progress::Working(self.share());
         }
-        let behind = touched.get(self.seen..).unwrap_or_default();
+        let behind = self.behind.note(touched);
         if !self.catch_up_images(shard) {
-            return Progress::Caught(behind.len().max(1));
+            return Progress::Caught(behind.max(1));
         }
-        let now = behind.get(..most.min(behind.len())).unwrap_or_default();
-        let left = behind.len() - now.len();
-        self.seen += now.len();
-        for at in now.iter().copied().collect::<BTreeSet<EndpointId>>() {
+        for at in self.behind.take(most) {
             let (posture, is_due, taken) = match self.stands(shard, at) {
                 Some(stands) => (stands.posture, stands.is_due, Some(stands.taken)),
                 None => (Posture::default(), false, None),
@@ -440,7 +437,7 @@ impl CatalogLane {
             self.put(at, posture, is_due);
             self.marks.retake(at.0, taken);
         }
-        Progress::Caught(left)
+        Progress::Caught(self.behind.len())
     }
 }
 

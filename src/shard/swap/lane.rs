@@ -5,7 +5,6 @@
 //! touched are judged one by one, in rounds, until few are left for the moment of the switch. INVARIANT: an endpoint that was not touched has the image, the rows, the tables and
 //! the class that it had when the lane began, and no row has another meaning, for nothing is swept while a lane is under way.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::anew::{Anew, Ground, Judge};
@@ -23,6 +22,7 @@ use crate::pack::{Pack, RuleId};
 use crate::policy::{Policy, Resolved};
 use crate::question::Look;
 use crate::shard::Shard;
+use crate::shard::behind::Behind;
 
 /// Touched endpoints that are judged in one look.
 const JUDGED: usize = 64;
@@ -35,7 +35,7 @@ const RUNS: usize = 8;
 pub enum Progress {
     /// About this share of the work is done.
     Working(f64),
-    /// All of it, but for what changed since the last look: so many endpoints, some of them several times.
+    /// All of it, but for what changed since the last look: so many endpoints.
     Caught(usize),
     /// The shard has forgotten this lane, or has another pack now: it is to begin again.
     Lost,
@@ -78,8 +78,7 @@ pub struct Lane {
     pub(super) moves: Moves,
     pub(super) due: Due,
     next: u32,
-    /// How many of the touches that the fleet noted were looked at.
-    seen: usize,
+    behind: Behind,
 }
 
 impl std::fmt::Debug for Lane {
@@ -136,7 +135,7 @@ impl Lane {
             snapshot: Snapshot::default(),
             moves: Moves::default(),
             next: 0,
-            seen: 0,
+            behind: Behind::default(),
             change,
         }
     }
@@ -292,20 +291,16 @@ impl Lane {
             return (Progress::Lost, Vec::new());
         }
         let Some(touched) = shard.fleet.touched(self.watch) else { return (Progress::Lost, Vec::new()) };
-        let behind = touched.get(self.seen..).unwrap_or_default();
+        let behind = self.behind.note(touched);
         if !self.is_quiet() {
             let rows = self.anew.carry(&shard.fleet, &self.change, &mut self.asked, &self.limits);
             if !rows || !self.anew.add_images(&shard.fleet) {
-                return (Progress::Caught(behind.len().max(1)), Vec::new());
+                return (Progress::Caught(behind.max(1)), Vec::new());
             }
         }
-        let now = behind.get(..most.min(behind.len())).unwrap_or_default();
-        let left = behind.len() - now.len();
-        let endpoints: BTreeSet<EndpointId> = now.iter().copied().collect();
-        self.seen += now.len();
         self.moves.refresh(shard, &self.class_of);
-        let judged = endpoints.into_iter().map(|at| self.judge_touched(shard, at)).collect();
-        (Progress::Caught(left + self.moves.behind()), judged)
+        let judged = self.behind.take(most).into_iter().map(|at| self.judge_touched(shard, at)).collect();
+        (Progress::Caught(self.behind.len() + self.moves.behind()), judged)
     }
 
     fn judge_touched(&mut self, shard: &Shard, at: EndpointId) -> Touched {
