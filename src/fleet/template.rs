@@ -18,7 +18,7 @@ const BETWEEN: &[u8] = b",\n";
 const RUN: usize = 16;
 
 #[derive(Debug)]
-pub struct Template {
+pub(super) struct Template {
     /// One after the other, none with rows of two tables.
     runs: Box<[Run]>,
     /// Keyed for this image. Who made another text collide, which takes the key, would have rows taken for theirs that they may as well send.
@@ -57,7 +57,7 @@ impl Template {
 
     /// How many rows of the order from one place on, and before another in the same table, an upload goes on with, and how many bytes of it they are. Rows are whole JSON
     /// objects, so a text that begins with one has that object there.
-    pub fn run(&self, order: &[RowId], part: Range<usize>, table: TableId, upload: &[u8], rows: &Rows) -> (usize, usize) {
+    pub(super) fn run(&self, order: &[RowId], part: Range<usize>, table: TableId, upload: &[u8], rows: &Rows) -> (usize, usize) {
         let (mut place, mut end) = (part.start, 0);
         let mut ahead = self.runs.partition_point(|run| (run.from as usize) < place);
         while place < part.end {
