@@ -1,6 +1,7 @@
 //! `muster agent` against a real server: what it prints, that unchanged scans are cheap check-ins, and a task from queued to confirmed.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -23,6 +24,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 const RULE: &str = "id: bash-there\ntitle: Bash is there\nseverity: low\nplatforms: [linux]\nrationale: it is a test of the agent\n\
     check: package.exists(p, p.name == \"bash\")\nmissing: fail\nremediation: install bash\ntests:\n  \
@@ -35,7 +37,25 @@ struct World {
     folder: TempDir,
     url: String,
     client: Client,
-    _stop: oneshot::Sender<()>,
+    /// Dropped, it stops, and then the other one ends.
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<()>,
+}
+
+const CONFIG: &str = "data = \"data\"\npacks = [\"pack\"]\n[[baseline]]\nname = \"must\"\n\
+    packages = [{ name = \"chrony\", minimum = \"4.3\", scheme = \"dpkg\" }]\n";
+
+/// A server over a folder: where it listens, what stops it, and when it has.
+async fn serve(folder: &Path, at: &str) -> (SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
+    let config = config::parse(CONFIG, &folder.join("muster.toml")).unwrap();
+    let listener = TcpListener::bind(at).await.unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let (tell, told) = oneshot::channel();
+    let shutdown = async { drop(stopped.await) };
+    let ended = tokio::spawn(async {
+        muster::serve::run(config, listener, shutdown, |started| tell.send(started.address).unwrap()).await.unwrap();
+    });
+    (told.await.unwrap(), stop, ended)
 }
 
 impl World {
@@ -53,18 +73,16 @@ impl World {
         write("root/var/lib/dpkg/status", STATUS);
         write("bin/apt-get", &format!("#!/bin/sh\necho run >> {}\n", folder.path().join("ran").display()));
         fs::set_permissions(folder.path().join("bin/apt-get"), fs::Permissions::from_mode(0o755)).unwrap();
-        let text = "data = \"data\"\npacks = [\"pack\"]\n[[baseline]]\nname = \"must\"\n\
-            packages = [{ name = \"chrony\", minimum = \"4.3\", scheme = \"dpkg\" }]\n";
-        let config = config::parse(text, &folder.path().join("muster.toml")).unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let (tell, told) = oneshot::channel();
-        let shutdown = async { drop(stopped.await) };
-        tokio::spawn(async {
-            muster::serve::run(config, listener, shutdown, |started| tell.send(started.address).unwrap()).await.unwrap()
-        });
-        let url = format!("http://{}", told.await.unwrap());
-        World { folder, url, client: Client::new(&Options::default()).unwrap(), _stop: stop }
+        let (address, stop, ended) = serve(folder.path(), "127.0.0.1:0").await;
+        World { folder, url: format!("http://{address}"), client: Client::new(&Options::default()).unwrap(), stop, ended }
+    }
+
+    /// The server stops, something happens to its folder, and it is back at the same address.
+    async fn restart(&mut self, meanwhile: impl FnOnce(&Path)) {
+        drop(std::mem::replace(&mut self.stop, oneshot::channel().0));
+        (&mut self.ended).await.unwrap();
+        meanwhile(self.folder.path());
+        (_, self.stop, self.ended) = serve(self.folder.path(), self.url.trim_start_matches("http://")).await;
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -278,27 +296,17 @@ async fn a_server_that_is_away_is_said_once_and_found_again() {
     child.kill().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn large_uploads_are_compressed_with_what_machines_have_in_common() {
-    let world = World::new().await;
-    let install = |last: u32| {
-        let package = |n: u32| {
-            let version = if n == 0 { last } else { n * 7919 % 613 };
-            format!("Package: part-{n:03}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {version}.{n}-1\n\n")
-        };
-        fs::write(world.path("root/var/lib/dpkg/status"), (0..600).map(package).collect::<String>()).unwrap();
+/// So many packages that a scan is worth a dictionary. One of them is at this version.
+fn install_many(world: &World, last: u32) {
+    let package = |n: u32| {
+        let version = if n == 0 { last } else { n * 7919 % 613 };
+        format!("Package: part-{n:03}\nStatus: install ok installed\nArchitecture: amd64\nVersion: {version}.{n}-1\n\n")
     };
-    let sent = async || {
-        let metrics = world.text("/metrics").await;
-        let line = metrics.lines().find(|l| l.starts_with("muster_upload_bytes_total")).unwrap().to_owned();
-        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
-    };
-    let mut runner = fake(&world.path("root"));
-    runner.refuses = Some("to install needs root".to_owned());
-    install(1);
-    assert_eq!(agent(&world, &mut runner).run_once().await.unwrap().uploaded.sequence, 1);
-    let alone = sent().await;
-    // Others with the same packages: only what many have is in a dictionary.
+    fs::write(world.path("root/var/lib/dpkg/status"), (0..600).map(package).collect::<String>()).unwrap();
+}
+
+/// Others with what the server has of the host: only what many have is in a dictionary.
+async fn others_alike(world: &World) {
     let mut scan = world.get("/v1/endpoints/web-1/scan").await;
     scan.as_object_mut().unwrap().remove("endpoint");
     let secret = read_secret(&world.path("data/enroll.secret")).unwrap().unwrap();
@@ -307,11 +315,55 @@ async fn large_uploads_are_compressed_with_what_machines_have_in_common() {
         server.enroll(&secret, &id, None).await.unwrap();
         server.upload(&id, scan.to_string().as_bytes(), Encoding::Zstd).await.unwrap();
     }
+}
+
+/// A metric of the server, by all that stands before the number.
+async fn counted(world: &World, metric: &str) -> u64 {
+    let metrics = world.text("/metrics").await;
+    let value = metrics.lines().find_map(|l| l.strip_prefix(metric)?.strip_prefix(' '));
+    value.map_or(0, |v| v.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_uploads_are_compressed_with_what_machines_have_in_common() {
+    let world = World::new().await;
+    let sent = async || counted(&world, "muster_upload_bytes_total").await;
+    let mut runner = fake(&world.path("root"));
+    runner.refuses = Some("to install needs root".to_owned());
+    install_many(&world, 1);
+    assert_eq!(agent(&world, &mut runner).run_once().await.unwrap().uploaded.sequence, 1);
+    let alone = sent().await;
+    others_alike(&world).await;
     let before = sent().await;
-    install(2);
+    install_many(&world, 2);
     let round = agent(&world, &mut runner).run_once().await.unwrap();
     assert!(round.changed && round.uploaded.sequence == 2, "{round:?}");
     let with = sent().await - before;
     assert!(with * 3 < alone, "{with} bytes with a dictionary, {alone} without");
     assert_eq!(fs::read_dir(world.path("data/dictionaries")).unwrap().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dictionary_that_the_server_lost_is_forgotten() {
+    let mut world = World::new().await;
+    let mut runner = fake(&world.path("root"));
+    runner.refuses = Some("to install needs root".to_owned());
+    install_many(&world, 1);
+    agent(&world, &mut runner).run_once().await.unwrap();
+    others_alike(&world).await;
+    // This one has the dictionary from its first upload on.
+    let mut agent = agent(&world, &mut runner);
+    install_many(&world, 2);
+    assert_eq!(agent.run_once().await.unwrap().uploaded.sequence, 2);
+    let dictionaries = |folder: &Path| fs::read_dir(folder.join("data/dictionaries")).map_or(0, Iterator::count);
+    assert_eq!(dictionaries(world.folder.path()), 1);
+    world.restart(|folder| fs::remove_dir_all(folder.join("data/dictionaries")).unwrap()).await;
+    let refused = r#"muster_http_requests_total{route="PUT /v1/endpoints/{id}/scan",status="4xx"}"#;
+    for (version, sequence) in [(3, 3), (4, 4)] {
+        install_many(&world, version);
+        let round = agent.run_once().await.unwrap();
+        assert!(round.changed && round.uploaded.sequence == sequence, "{round:?}");
+        assert_eq!(counted(&world, refused).await, 1, "the first one is refused and sent again, the next one goes without");
+    }
+    assert_eq!(dictionaries(world.folder.path()), 0, "nobody asked for another one");
 }

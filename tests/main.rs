@@ -10,6 +10,7 @@ mod crash;
 mod crash_swap;
 mod disk;
 mod engines;
+mod evidence;
 mod feeds;
 mod freshness;
 mod generate;

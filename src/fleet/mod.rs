@@ -71,6 +71,15 @@ impl Tables {
         states
     }
 
+    /// The tables of which one of both is collected, failed or absent, and the other one not.
+    pub fn otherwise(&self, other: &Tables) -> BTreeSet<TableId> {
+        if self == other {
+            return BTreeSet::new();
+        }
+        let (a, b) = (self.states(), other.states());
+        TableId::all().filter(|t| a.get(*t) != b.get(*t)).collect()
+    }
+
     pub fn digest(&self) -> Digest {
         let mut sum = Digest::default();
         self.collected.iter().for_each(|t| sum.add(&Digest::of_table(*t, None)));

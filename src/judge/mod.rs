@@ -4,6 +4,7 @@
 pub mod explain;
 pub mod forward;
 pub mod inverted;
+pub mod joins;
 pub mod truth;
 
 use std::fmt;

@@ -37,7 +37,7 @@ impl Shard {
         let short = self.short_of_rows && now_ms - self.swept_ms >= SWEEP_MS && rows.unreferenced() + rows.aliases() > 0;
         if rows.wants_sweep() || short {
             (self.short_of_rows, self.swept_ms) = (false, now_ms);
-            self.joins.clear();
+            self.joins.forget();
             for id in self.fleet.sweep() {
                 out.batch.delete(Space::Rows, id.to_be_bytes());
             }

@@ -3,11 +3,64 @@
 use serde_json::{Value, json};
 
 use super::{Applied, Kept, Shard};
-use crate::drift::{Cause, Change, Episode};
-use crate::fleet::EndpointId;
+use crate::drift::{self, Cause, Change, Episode, Flip};
+use crate::fleet::rows::RowId;
+use crate::fleet::{EndpointId, Held};
 use crate::judge::Verdict;
+use crate::pack::RuleId;
 
 impl Shard {
+    /// One step of a rule's episode at an endpoint.
+    pub(super) fn observe(&mut self, at: EndpointId, id: &str, rule: RuleId, turned: (Verdict, Verdict), now_ms: i64, out: &mut Applied) {
+        let rule_id = self.pack.rule_id(rule).to_owned();
+        let evidence = self.explain(at, rule).map(|e| e.evidence).unwrap_or_default();
+        let new_id = format!("ep_{}_{}", self.store_id, self.next_seq);
+        let since_ms = self.fleet.get(at).map_or(now_ms, |e| e.enrolled_ms);
+        let seen = drift::Observation {
+            from: turned.0,
+            to: turned.1,
+            cause: Cause::EndpointChanged,
+            evidence: &evidence,
+            new_id: &new_id,
+            since_ms,
+            now_ms,
+        };
+        let before = self.episodes.get(&(at, rule_id.as_str().into())).map(|k| &k.episode);
+        if let Some((episode, change)) = drift::step(before, &seen, self.policy.policy.drift) {
+            self.keep_episode(at, id, &rule_id, episode, change, Some(turned), now_ms, out);
+        }
+    }
+
+    /// An open episode may have other evidence now, if what came or went says something to its rule, or a table that the rule reads is collected now, fails or is
+    /// left out. Otherwise nobody looks: that there are more rows which do not decide is no news.
+    #[expect(clippy::too_many_arguments, reason = "the two states and where the changes go")]
+    pub(super) fn observe_open<'r>(
+        &mut self,
+        at: EndpointId,
+        id: &str,
+        before: &Held,
+        held: &Held,
+        touched: impl Iterator<Item = &'r RowId>,
+        flips: &[Flip],
+        now_ms: i64,
+        out: &mut Applied,
+    ) {
+        let open: Vec<RuleId> = self.episodes_of(at).filter(|(_, k)| k.episode.open).filter_map(|(rule, _)| self.pack.find(rule)).collect();
+        if open.is_empty() {
+            return;
+        }
+        let affected = self.affected(touched);
+        let tables = held.tables.otherwise(&before.tables);
+        for rule in open {
+            let concerned =
+                affected.binary_search(&rule).is_ok() || (!tables.is_empty() && !self.pack.tables_of(rule).is_disjoint(&tables));
+            if concerned && flips.iter().all(|f| f.rule != rule) {
+                let verdict = self.fleet.classes.verdict(held.class, rule);
+                self.observe(at, id, rule, (verdict, verdict), now_ms, out);
+            }
+        }
+    }
+
     /// Ends an open episode without a scan.
     pub(super) fn close_episode(&mut self, at: EndpointId, id: &str, rule: &str, cause: Cause, now_ms: i64, out: &mut Applied) {
         let Some(kept) = self.episodes.get(&(at, rule.into())).cloned() else { return };

@@ -3,10 +3,10 @@
 //! The writer asks for every verdict that turns, so no more rows are parsed than say something to the rule; of the others it is enough how many they are.
 
 use super::Shard;
-use super::judge::DAY_MS;
 use crate::fleet::rows::RowId;
 use crate::fleet::{EndpointId, Held};
 use crate::judge::explain::{Explanation, Unread};
+use crate::judge::joins::day_s;
 use crate::pack::RuleId;
 use crate::rule::ir::Ir;
 use crate::scan::table::TableId;
@@ -18,7 +18,7 @@ impl Shard {
         if self.pack.rule(rule).scap.is_some() || self.pack.needs_joins(rule) {
             let wanted = self.pack.tables_of(rule);
             let scan = self.fleet.scan_from("", &self.fleet.rows_of(held), &held.tables, Some(&wanted), &self.limits);
-            return Some(self.pack.explain(rule, &scan, held.received_ms.div_euclid(DAY_MS) * (DAY_MS / 1000)));
+            return Some(self.pack.explain(rule, &scan, day_s(held)));
         }
         let (rows, unread) = self.rows_for(held, rule);
         let scan = self.fleet.scan_from("", &rows, &held.tables, None, &self.limits);

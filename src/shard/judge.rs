@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use super::Shard;
+use crate::fleet::Held;
 use crate::fleet::classes::ClassId;
 use crate::fleet::rows::RowId;
-use crate::fleet::{Fleet, Held};
+use crate::judge::joins::Reading;
 use crate::judge::{Verdict, forward};
-use crate::pack::program::TableStates;
-use crate::pack::{Joined, Pack, RuleId, TermId};
-use crate::scan::table::TableId;
+use crate::pack::{Joined, RuleId, TermId};
 
 /// Verdicts after a change.
 pub(super) enum Judged {
@@ -21,7 +20,7 @@ impl Shard {
     /// Verdicts of all rules.
     pub(super) fn judge(&mut self, held: &Held) -> Vec<u8> {
         let states = held.tables.states();
-        let joined = self.joined(held, &states);
+        let joined = self.joined(held);
         let Shard { fleet, pack, tallies, policy, .. } = self;
         let mut verdicts = Vec::with_capacity(pack.rule_count());
         forward::judge(pack, fleet.hits_of(held), &states, tallies, &joined, &mut verdicts);
@@ -42,7 +41,7 @@ impl Shard {
         }
         let states = held.tables.states();
         let joins = rules.iter().any(|r| self.pack.needs_joins(*r));
-        let joined = if joins { self.joined(held, &states) } else { Arc::default() };
+        let joined = if joins { self.joined(held) } else { Arc::default() };
         let Shard { fleet, pack, tallies, policy, .. } = self;
         let mut terms: Vec<TermId> = rules.iter().flat_map(|r| pack.read_by(*r)).copied().collect();
         terms.sort_unstable();
@@ -82,42 +81,12 @@ impl Shard {
     }
 
     /// What the endpoint-level parts of the pack say. Endpoints with the same rows of those that they read share it.
-    fn joined(&mut self, held: &Held, states: &TableStates) -> Arc<Joined> {
-        /// Row sets remembered at most; then it starts over.
-        const REMEMBERED_MAX: usize = 4096;
-        let read = joined_rows(&self.fleet, &self.pack, held);
-        // Variables that are differences to the time of the scan count in seconds, and conditions on them in days.
-        let day = if self.pack.has_endpoint_tests() { held.received_ms.div_euclid(DAY_MS) } else { 0 };
-        let key = (*states, day, read);
-        if let Some(known) = self.joins.get(&key) {
-            return known.clone();
-        }
-        let scan = self.fleet.scan_from("", &key.2, &held.tables, None, &self.limits);
-        let answers = Arc::new(self.pack.run_joins(&scan, day * (DAY_MS / 1000)));
-        if self.joins.len() >= REMEMBERED_MAX {
-            self.joins.clear();
-        }
-        self.joins.insert(key, answers.clone());
-        answers
+    fn joined(&mut self, held: &Held) -> Arc<Joined> {
+        let Shard { fleet, pack, joins, limits, .. } = self;
+        let reads = Reading::of(pack);
+        joins.bound();
+        joins.say(pack, fleet, limits, held, |row| reads.row_that_says(fleet.rows.table(row), fleet.rows.hits(row)))
     }
-}
-
-pub(super) const DAY_MS: i64 = 24 * 3_600_000;
-
-/// The rows of an endpoint that endpoint-level parts of a pack read: those of the tables that programs join, those that concern OVAL
-/// tests, and what was looked at.
-pub(super) fn joined_rows(fleet: &Fleet, pack: &Pack, held: &Held) -> Vec<RowId> {
-    let (wanted, tests) = (pack.join_tables(), pack.has_endpoint_tests());
-    if wanted.is_empty() && !tests {
-        return Vec::new();
-    }
-    let scope = TableId::by_name("scope");
-    let mut rows = fleet.rows_of(held);
-    rows.retain(|row| {
-        let joins = fleet.rows.table(*row).is_some_and(|t| wanted.contains(&t) || (tests && Some(t) == scope));
-        joins || (tests && fleet.rows.hits(*row).iter().any(|hit| pack.concerns(hit)))
-    });
-    rows
 }
 
 /// The verdict of a rule that the policy leaves out is that it is not selected.

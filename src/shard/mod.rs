@@ -29,7 +29,7 @@ pub use patches::{Alert, AlertCause, CatalogLane, FeedNews, PatchStand, PatchTot
 pub use swap::{Lane, Progress, Spent, Watching};
 pub use upload::{BodyHash, Prepared, PreparedRow, Uploaded};
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -40,14 +40,15 @@ use crate::deploy::Task;
 use crate::drift::{Cause, Episode};
 use crate::event::{Event, subscribed};
 use crate::fleet::classes::ClassId;
-use crate::fleet::rows::{RowId, Rows};
+use crate::fleet::rows::Rows;
 use crate::fleet::shared::{self, Labels, Shared};
 use crate::fleet::{Endpoint, EndpointId, Fleet, Tables};
 use crate::history::book::Book;
 use crate::history::record::Who;
+use crate::judge::joins::Joins;
 use crate::limits::Limits;
-use crate::pack::program::{TableStates, Tallies};
-use crate::pack::{Joined, Pack};
+use crate::pack::Pack;
+use crate::pack::program::Tallies;
 use crate::patch::catalog::Catalog;
 use crate::patch::list::Decisions;
 use crate::policy::{Policy, Resolved};
@@ -86,7 +87,7 @@ pub struct Shard {
     stored_policy: Option<String>,
     tallies: Tallies,
     /// Answers of endpoint-level programs by what they read. Forgotten when ids or programs change their meaning.
-    joins: HashMap<(TableStates, i64, Vec<RowId>), Arc<Joined>>,
+    joins: Joins,
     live: Vec<Live>,
     hearing: freshness::Hearing,
     /// An upload was refused because there are too many rows: those that nobody has are freed soon.

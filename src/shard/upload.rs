@@ -19,7 +19,6 @@ use crate::fleet::image::{ImageId, difference, is_near, turn};
 use crate::fleet::rows::{RowId, Said};
 use crate::fleet::{EndpointId, Held, Tables};
 use crate::judge::Verdict;
-use crate::pack::RuleId;
 use crate::scan::digest::Digest;
 use crate::scan::native::{DecodedTable, Header, NEW, NewRow};
 use crate::scan::table::TableId;
@@ -232,9 +231,9 @@ impl Shard {
         if old.is_none() {
             self.history_mut().who(crate::history::record::Who::Scanned { number: at.0 });
         }
-        match old {
+        match before.as_ref().zip(old) {
             None => self.first_scan(at, id, &held, now_ms, out),
-            Some(old) => self.turned(at, id, &old, &held, &facts, now_ms, out),
+            Some((before, old)) => self.turned(at, id, (before, &old), &held, &facts, now_ms, out),
         }
         self.check_baselines(at, id, true, now_ms, out);
         Ok(self.uploaded(at, &held, true))
@@ -434,7 +433,16 @@ impl Shard {
 
     /// What turned between two scans of an endpoint.
     #[expect(clippy::too_many_arguments, reason = "the two states and where the changes go")]
-    fn turned(&mut self, at: EndpointId, id: &str, old: &[u8], held: &Held, facts: &Facts, now_ms: i64, out: &mut Applied) {
+    fn turned(
+        &mut self,
+        at: EndpointId,
+        id: &str,
+        (before, old): (&Held, &[u8]),
+        held: &Held,
+        facts: &Facts,
+        now_ms: i64,
+        out: &mut Applied,
+    ) {
         let new = self.fleet.classes.verdicts(held.class);
         let flips: Vec<Flip> = drift::diff(old, &new).into_iter().filter(|f| !self.pack.rule(f.rule).requirement).collect();
         self.record_flips(at, &flips, &mut out.batch);
@@ -449,39 +457,7 @@ impl Shard {
             }
             self.observe(at, id, flip.rule, (flip.from, flip.to), now_ms, out);
         }
-        // An open episode may have other evidence now, if what changed says something to its rule.
-        let open: Vec<RuleId> = self.episodes_of(at).filter(|(_, k)| k.episode.open).filter_map(|(rule, _)| self.pack.find(rule)).collect();
-        if open.is_empty() {
-            return;
-        }
-        let affected = self.affected(facts.added.iter().chain(&facts.removed));
-        for rule in open {
-            if affected.binary_search(&rule).is_ok() && flips.iter().all(|f| f.rule != rule) {
-                let verdict = self.fleet.classes.verdict(held.class, rule);
-                self.observe(at, id, rule, (verdict, verdict), now_ms, out);
-            }
-        }
-    }
-
-    /// One step of a rule's episode at an endpoint.
-    fn observe(&mut self, at: EndpointId, id: &str, rule: RuleId, turned: (Verdict, Verdict), now_ms: i64, out: &mut Applied) {
-        let rule_id = self.pack.rule_id(rule).to_owned();
-        let evidence = self.explain(at, rule).map(|e| e.evidence).unwrap_or_default();
-        let new_id = format!("ep_{}_{}", self.store_id, self.next_seq);
-        let since_ms = self.fleet.get(at).map_or(now_ms, |e| e.enrolled_ms);
-        let seen = drift::Observation {
-            from: turned.0,
-            to: turned.1,
-            cause: Cause::EndpointChanged,
-            evidence: &evidence,
-            new_id: &new_id,
-            since_ms,
-            now_ms,
-        };
-        let before = self.episodes.get(&(at, rule_id.as_str().into())).map(|k| &k.episode);
-        if let Some((episode, change)) = drift::step(before, &seen, self.policy.policy.drift) {
-            self.keep_episode(at, id, &rule_id, episode, change, Some(turned), now_ms, out);
-        }
+        self.observe_open(at, id, before, held, facts.added.iter().chain(&facts.removed), &flips, now_ms, out);
     }
 
     /// What the baselines of an endpoint's groups require, held against its verdicts; after a scan of it, or because what is required changed: then what its

@@ -2,7 +2,7 @@
 
 mod fleet;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
@@ -13,6 +13,7 @@ use super::{Alert, Kept, Shard, Totals, outbox};
 use crate::deploy::{Action, Blocked, Task, TaskState};
 use crate::fleet::Fleet;
 use crate::history::book::Book;
+use crate::judge::joins::Joins;
 use crate::limits::Limits;
 use crate::pack::Pack;
 use crate::pack::program::Tallies;
@@ -90,7 +91,7 @@ impl Shard {
             applied: 0,
             stored_policy: meta.get("policy").cloned(),
             tallies: Tallies::default(),
-            joins: HashMap::new(),
+            joins: Joins::default(),
             live: Vec::new(),
             hearing: super::freshness::Hearing::new(meta.get("listened"), meta.get("away")),
             short_of_rows: false,

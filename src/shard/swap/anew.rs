@@ -5,27 +5,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
 use super::change::Change;
 use crate::fleet::image::{ImageId, Says, said_to};
 use crate::fleet::rows::{RowId, ask};
 use crate::fleet::{Fleet, Held};
 use crate::judge::inverted::Asked;
+use crate::judge::joins::{Joins, Reading};
 use crate::limits::Limits;
 use crate::pack::predicate::Hit;
-use crate::pack::program::{TableStates, Tallies};
+use crate::pack::program::Tallies;
 use crate::pack::{Joined, Pack, RuleId, TermId};
 use crate::scan::table::TableId;
-use crate::shard::judge::DAY_MS;
 
 /// Rows that are carried over, and that are asked, at most in one look.
 const CARRIED: usize = 2048;
 const ASKED: usize = 512;
 /// Rows of images that are gone through in one look, about.
 const IMAGE_ROWS: usize = 16_384;
-/// Row sets whose endpoint-level answers are remembered at most; then it starts over.
-const REMEMBERED: usize = 4096;
 
 /// What rows say to the new pack.
 #[derive(Default)]
@@ -127,20 +123,11 @@ impl Anew {
     }
 }
 
-/// Which tables were collected, the day of the scan, and the rows that endpoint-level programs read.
-type Read = (TableStates, i64, Box<[RowId]>);
-
 /// Judges endpoints by the new pack.
 #[derive(Default)]
 pub(super) struct Judge {
     tallies: Tallies,
-    /// The rows of an image that endpoint-level programs read.
-    bases: HashMap<ImageId, Box<[RowId]>>,
-    known: HashMap<Read, Arc<Joined>>,
-    /// Of endpoints that are as their image in all that is joined.
-    plain: HashMap<(ImageId, TableStates, i64), Arc<Joined>>,
-    /// Programs run.
-    pub(super) runs: usize,
+    pub(super) joins: Joins,
 }
 
 /// What it judges by.
@@ -160,13 +147,6 @@ impl Ground<'_> {
     fn hits(&self, row: RowId) -> &[Hit] {
         self.anew.hits(row)
     }
-
-    /// Whether endpoint-level programs read a row.
-    fn joins(&self, row: RowId) -> bool {
-        let (pack, tests) = (self.pack(), self.pack().has_endpoint_tests());
-        let by_table = |t: TableId| pack.join_tables().contains(&t) || (tests && Some(t) == self.change.scope);
-        self.fleet.rows.table(row).is_some_and(by_table) || (tests && self.hits(row).iter().any(|hit| pack.concerns(hit)))
-    }
 }
 
 impl Judge {
@@ -174,7 +154,7 @@ impl Judge {
     pub(super) fn verdicts(&mut self, ground: Ground<'_>, held: &Held, rules: &[RuleId], terms: &[TermId]) -> Vec<u8> {
         let (pack, states) = (ground.pack(), held.tables.states());
         let joins = rules.iter().any(|rule| pack.needs_joins(*rule));
-        let joined = if joins { self.joined(ground, held, &states) } else { Arc::default() };
+        let joined = if joins { self.joined(ground, held) } else { Arc::default() };
         let tallies = &mut self.tallies;
         tallies.reset(pack);
         let says = ground.anew.says.get(&held.image).map_or(&[][..], |says| says);
@@ -184,36 +164,9 @@ impl Judge {
         rules.iter().map(|rule| tallies.judge(pack, *rule, &states, &joined) as u8).collect()
     }
 
-    fn joined(&mut self, ground: Ground<'_>, held: &Held, states: &TableStates) -> Arc<Joined> {
-        // Variables that are differences to the time of the scan count in seconds, and conditions on them in days.
-        let day = if ground.pack().has_endpoint_tests() { held.received_ms.div_euclid(DAY_MS) } else { 0 };
-        let deviates = held.plus.iter().chain(&held.minus).any(|row| ground.joins(*row));
-        if !deviates && let Some(known) = self.plain.get(&(held.image, *states, day)) {
-            return known.clone();
-        }
-        let base = self.bases.entry(held.image).or_insert_with(|| {
-            let rows = ground.fleet.images.get(held.image).map_or(&[][..], |i| &i.rows);
-            rows.iter().filter(|row| ground.joins(**row)).copied().collect()
-        });
-        let mut rows: Vec<RowId> = base.iter().filter(|row| held.minus.binary_search(row).is_err()).copied().collect();
-        rows.extend(held.plus.iter().filter(|row| ground.joins(**row)));
-        rows.sort_unstable();
-        let key = (*states, day, rows.into_boxed_slice());
-        if self.known.len() + self.plain.len() > REMEMBERED {
-            self.known.clear();
-            self.plain.clear();
-        }
-        let joined = self.known.get(&key).cloned().unwrap_or_else(|| {
-            self.runs += 1;
-            // Tables that failed are part of what programs read, and are not in the key: they are in the states, but for why.
-            let scan = ground.fleet.scan_from("", &key.2, &held.tables, None, ground.limits);
-            let joined = Arc::new(ground.pack().run_joins(&scan, day * (DAY_MS / 1000)));
-            self.known.insert(key, joined.clone());
-            joined
-        });
-        if !deviates {
-            self.plain.insert((held.image, *states, day), joined.clone());
-        }
-        joined
+    fn joined(&mut self, Ground { change, anew, fleet, limits }: Ground<'_>, held: &Held) -> Arc<Joined> {
+        let reads = Reading::of(&change.pack);
+        self.joins.bound();
+        self.joins.say(&change.pack, fleet, limits, held, |row| reads.row_that_says(fleet.rows.table(row), anew.hits(row)))
     }
 }

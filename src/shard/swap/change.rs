@@ -5,7 +5,6 @@ use std::sync::Arc;
 use crate::judge::Verdict;
 use crate::pack::{Pack, RuleId, Same, TermId};
 use crate::policy::Resolved;
-use crate::scan::table::TableId;
 use crate::shard::Shard;
 
 pub(super) struct Change {
@@ -23,7 +22,6 @@ pub(super) struct Change {
     /// The terms that the rules to judge read, all of them and those of the joined ones only.
     pub(super) terms: Vec<TermId>,
     pub(super) joined_terms: Vec<TermId>,
-    pub(super) scope: Option<TableId>,
 }
 
 /// At which endpoints a rule has the verdict that it is not selected.
@@ -82,8 +80,7 @@ impl Change {
         let gone = old.rules().filter(|rule| pack.find(old.rule_id(*rule)).is_none());
         turning.extend(gone.map(|rule| Turning { id: old.rule_id(rule).into(), old: Some(rule), new: None }));
         turning.sort_by(|a, b| a.id.cmp(&b.id));
-        let scope = TableId::by_name("scope");
-        Change { old, pack, same, kept, plain, joined, judged, turning, terms, joined_terms, scope }
+        Change { old, pack, same, kept, plain, joined, judged, turning, terms, joined_terms }
     }
 
     /// Whether rows say the same as before under the same numbers.

@@ -263,8 +263,8 @@ impl Lane {
             return true;
         }
         let ground = Ground { change: &self.change, anew: &self.anew, fleet: &shard.fleet, limits: &self.limits };
-        let (last, runs) = (self.next.saturating_add(WALKED).min(end), self.judge.runs);
-        while self.next < last && self.judge.runs - runs < RUNS {
+        let (last, runs) = (self.next.saturating_add(WALKED).min(end), self.judge.joins.runs);
+        while self.next < last && self.judge.joins.runs - runs < RUNS {
             if let Some(held) = shard.fleet.get(EndpointId(self.next)).and_then(|e| e.held.as_ref()) {
                 let verdicts = self.judge.verdicts(ground, held, &self.change.joined, &self.change.joined_terms);
                 self.parts.take_joined(self.next, verdicts);

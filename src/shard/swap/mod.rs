@@ -123,7 +123,7 @@ impl Shard {
             out.batch.put(Space::Meta, "pack", self.pack.digest());
             self.record_pack(&old, out);
         }
-        self.joins.clear();
+        self.joins.forget();
         spent.hits = self.fleet.rows.replace_hits(std::mem::take(&mut lane.anew.hits));
         for (image, says) in std::mem::take(&mut lane.anew.says) {
             spent.says.push(self.fleet.images.replace_says(image, says));
