@@ -205,10 +205,15 @@ impl Ingest {
         self.submit(Input::Tick).await.map(|_| ())
     }
 
+    /// Whether changes wait for the writer.
+    fn others_wait(&self) -> bool {
+        self.jobs.capacity() < self.jobs.max_capacity()
+    }
+
     /// In a moment in which nothing else waits, a step of what can wait. Whether there is more of it.
     pub async fn tidy(&self) -> Result<bool, IngestError> {
         let more = self.try_read().is_some_and(|shard| shard.fleet.is_thinning());
-        if more && self.jobs.capacity() == self.jobs.max_capacity() {
+        if more && !self.others_wait() {
             self.submit(Input::Thin).await?;
         }
         Ok(more)

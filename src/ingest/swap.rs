@@ -1,10 +1,10 @@
 //! Swaps in a lane of their own: `another pack, policy or catalog -> a lane beside the writer -> one input that switches`.
 //!
-//! The lane is one thread. It looks at the state for a few milliseconds at a time and computes between, so that uploads have the other processors, and the lock, meanwhile. One
-//! swap goes on at a time; who comes with another one waits.
+//! The lane is one thread. It looks at the state for a few milliseconds at a time and computes between, so that uploads have the other processors, and the lock, meanwhile;
+//! where some wait, it pauses as long as it worked. One swap goes on at a time; who comes with another one waits.
 
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Ingest, IngestError};
 use crate::compute::Panicked;
@@ -18,6 +18,8 @@ const LEFT: usize = 64;
 /// The same after so many rounds.
 const LEFT_AT_MOST: usize = 8192;
 const ROUNDS: usize = 4096;
+/// Longer steps are computed without a look at the state.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What comes.
 #[derive(Clone)]
@@ -166,6 +168,7 @@ fn drive(ingest: &Weak<Ingest>, watching: Watching, to: Swap) -> Ended {
     let mut rounds = 0;
     loop {
         let Some(here) = ingest.upgrade().filter(|i| !i.is_poisoned()) else { return Ended::Stopped };
+        let begun = Instant::now();
         match lane.step(&here) {
             Progress::Working(share) => here.metrics.swap_progress.set(share),
             Progress::Lost => return Ended::Lost,
@@ -177,7 +180,13 @@ fn drive(ingest: &Weak<Ingest>, watching: Watching, to: Swap) -> Ended {
                 }
             }
         }
+        let others_wait = here.others_wait();
         drop(here);
-        std::thread::yield_now();
+        // Uploads never have less than half of the time.
+        if others_wait {
+            std::thread::sleep(begun.elapsed().min(PAUSE));
+        } else {
+            std::thread::yield_now();
+        }
     }
 }
