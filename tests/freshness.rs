@@ -91,6 +91,31 @@ fn who_is_not_heard_of_is_stale_then_silent_then_gone() {
 }
 
 #[test]
+fn absences_of_a_clock_that_was_set_back_make_nobody_silent_and_keep_nobody_fresh() {
+    let mut first = daemon(MemoryStore::default(), 1_000 * HOUR);
+    first.enroll("sends");
+    first.upload("sends", scan(0).as_bytes());
+    pass(&mut first, 1, &["sends"]);
+    // Away for a week; then it turns out that the clock was a week and more ahead.
+    let mut ahead = daemon(first.store.reopen(), 1_200 * HOUR);
+    pass(&mut ahead, 1, &["sends"]);
+    let mut back = daemon(ahead.store.reopen(), 900 * HOUR);
+    back.upload("sends", scan(1).as_bytes());
+    pass(&mut back, 2, &[]);
+    // The absence is yet to come, and is no silence of before.
+    let mut again = daemon(back.store.reopen(), back.now_ms);
+    pass(&mut again, 1, &[]);
+    assert_eq!(freshness(&again, "sends"), Some(Freshness::Fresh));
+    assert!(history(&again, "endpoint.silent").is_empty());
+    // It was there at this hour, whatever the clock said before; now it is not, once.
+    again.upload("sends", scan(2).as_bytes());
+    pass(&mut again, 1, &[]);
+    let mut last = daemon(again.store.reopen(), 1_300 * HOUR);
+    pass(&mut last, 25, &[]);
+    assert_eq!(freshness(&last, "sends"), Some(Freshness::Stale));
+}
+
+#[test]
 fn a_restart_makes_nobody_stale_and_nobody_fresh() {
     let mut before = daemon(MemoryStore::default(), 1_000 * HOUR);
     for id in ["sends", "rests"] {

@@ -35,9 +35,16 @@ struct Joined {
     deviations: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Gathering {
     of: BTreeMap<ImageId, Joined>,
+    pub(super) alike_least: usize,
+}
+
+impl Default for Gathering {
+    fn default() -> Gathering {
+        Gathering { of: BTreeMap::new(), alike_least: ALIKE_LEAST }
+    }
 }
 
 /// A new image and who has it now.
@@ -87,7 +94,8 @@ impl Fleet {
         let image = self.images.get(held.image)?;
         let endpoints = usize::try_from(image.endpoints).unwrap_or(usize::MAX);
         let (all, most_of) = (endpoints == alike.len(), alike.len() * 4 >= endpoints.saturating_mul(3));
-        let wanted = if all { ALIKE_LEAST } else { (self.images.len() / IMAGES_FOR_ONE_MORE).clamp(ALIKE_LEAST, ALIKE_MOST) };
+        let least = self.gathering.alike_least;
+        let wanted = if all { least } else { (self.images.len() / IMAGES_FOR_ONE_MORE).clamp(least, ALIKE_MOST) };
         if alike.len() < wanted {
             return None;
         }

@@ -8,19 +8,27 @@ use super::gather::DEVIATION_BYTES;
 use super::image::ImageId;
 use super::{EndpointId, Fleet};
 
-/// So many are always worth having.
+/// So many images are always worth having.
 const FEW: usize = 64;
 /// Images that are looked at in one step at most, and endpoints that are moved.
 const LOOKS: usize = 4;
 const MOVES: usize = 64;
 
 /// How far the images have been gone through.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Review {
+    /// So many are always worth having.
+    few: usize,
     /// How many there were in the end of the last time.
     kept: usize,
     under_way: bool,
     last: Option<ImageId>,
+}
+
+impl Default for Review {
+    fn default() -> Review {
+        Review { few: FEW, kept: 0, under_way: false, last: None }
+    }
 }
 
 /// What one step changed.
@@ -33,7 +41,12 @@ pub struct Thinned {
 impl Fleet {
     /// Whether there is a step to take.
     pub fn is_thinning(&self) -> bool {
-        self.review.under_way || self.images.len() >= FEW.max(self.review.kept + self.review.kept / 2)
+        self.review.under_way || self.images.len() >= self.review.few.max(self.review.kept + self.review.kept / 2)
+    }
+
+    /// As few endpoints as these make an image, and more images than these are gone through: what happens to thousands, for tests that have ten.
+    pub fn expect_few(&mut self, endpoints: usize, images: usize) {
+        (self.gathering.alike_least, self.review.few) = (endpoints, images);
     }
 
     /// A step, if there are too many images: the endpoints that were moved.
@@ -42,11 +55,11 @@ impl Fleet {
             return None;
         }
         if !self.review.under_way {
-            self.review = Review { under_way: true, ..Review::default() };
+            self.review = Review { under_way: true, kept: 0, last: None, ..self.review };
         }
         for _ in 0..LOOKS {
             let Some(id) = self.images.after(self.review.last).map(|(id, _)| id).next() else {
-                self.review = Review { kept: self.images.len(), ..Review::default() };
+                self.review = Review { under_way: false, kept: self.images.len(), last: None, ..self.review };
                 return None;
             };
             let thinned = self.better(id).map(|other| self.give_up(id, other)).filter(|t| !t.moved.is_empty());

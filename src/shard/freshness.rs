@@ -119,6 +119,11 @@ impl Hearing {
     fn came_back(&mut self, now_ms: i64) {
         // Of a store that did not say when it listened nobody can tell who was silent.
         let from_ms = self.listened_ms.unwrap_or(0);
+        // It listened then: what it knows of later absences, it has from a clock that was set back since.
+        self.away.retain_mut(|(from, to)| {
+            *to = from_ms.min(*to);
+            from < to
+        });
         if now_ms - from_ms > ROUND_MS {
             self.away.push((from_ms, now_ms));
         }
@@ -138,8 +143,9 @@ impl Hearing {
 
     /// For how long an endpoint was not heard of while the server listened.
     fn silence_ms(&self, seen_ms: i64, now_ms: i64) -> i64 {
-        let away: i64 =
-            self.away.iter().rev().take_while(|(_, to)| *to > seen_ms).map(|(from, to)| to.min(&now_ms) - from.max(&seen_ms)).sum();
+        let since = self.away.iter().rev().take_while(|(_, to)| *to > seen_ms);
+        // None of an absence that is yet to come, by a clock that was set back.
+        let away: i64 = since.map(|(from, to)| (to.min(&now_ms) - from.max(&seen_ms)).max(0)).sum();
         (now_ms - seen_ms - away).max(0)
     }
 

@@ -13,6 +13,7 @@ use muster::shard::{Attempt, Input};
 
 use super::machines::{CATALOGS, PACKS, POLICIES, SINKS, flood, noise};
 use super::play::{Done, MACHINES, Play, What};
+use super::swaps::To;
 use crate::patches::decided::random::news_between;
 
 /// After so long the dispatcher gives up an event that is not in history.
@@ -32,10 +33,11 @@ impl Play {
             59 => self.flood(&id),
             60..=61 => self.remove(&id),
             62..=65 => self.report(&id),
-            66..=68 => self.reload(),
-            69..=70 => self.publish(),
-            71..=73 => self.decide(&id),
-            74..=80 => self.submit(What::Tick, Input::Tick),
+            66..=69 => self.reload(),
+            70..=71 => self.publish(),
+            72..=73 => self.decide(&id),
+            74..=78 => self.submit(What::Tick, Input::Tick),
+            79..=80 => drop(self.tidy()),
             81..=83 => self.set_clock(),
             84..=90 => drop(self.dispatch()),
             91..=92 => self.receivers(),
@@ -169,20 +171,30 @@ impl Play {
 
     /// The configuration is another one.
     fn reload(&mut self) {
-        if self.flights.iter().any(|f| matches!(f.what, What::Swap)) {
+        // One at a time; that something comes in between all the same must not harm a lane.
+        if self.flights.iter().any(|f| matches!(f.what, What::Swap)) || (self.lane.is_some() && !self.random.percent(10)) {
             return;
         }
         self.config.0 = self.random.below(PACKS);
         self.config.1 = if self.random.percent(60) { self.config.1 } else { self.random.below(POLICIES) };
         let pack = self.world.pack(self.config.0, self.config.1);
-        let policy = Box::new(self.world.policy(self.config.1).clone());
-        self.submit(What::Swap, Input::Swap { pack, policy });
+        let policy = self.world.policy(self.config.1).clone();
+        if self.lane.is_none() && self.random.percent(70) {
+            return self.begin_lane(To::Pack(pack, policy));
+        }
+        self.submit(What::Swap, Input::Swap { pack, policy: Box::new(policy) });
     }
 
     /// A feed was fetched.
     fn publish(&mut self) {
+        if self.lane.is_some() {
+            return;
+        }
         self.config.2 = self.random.below(CATALOGS);
         let catalog = self.world.catalog(self.config.2);
+        if self.random.percent(70) {
+            return self.begin_lane(To::Catalog(catalog));
+        }
         let news = news_between(&self.life.ingest.read().catalog, &catalog);
         self.submit(What::Other, Input::Catalog { catalog, news: vec![news] });
     }
@@ -233,8 +245,23 @@ impl Play {
     /// An hour, a day, weeks; now and then back.
     fn set_clock(&mut self) {
         const HOUR_MS: i64 = 3_600_000;
-        let by = [1, 25, 8 * 24, 20 * 24, -1, -30, -15 * 24][self.random.below(7)];
+        let by = [1, 25, 4 * 24, 8 * 24, 20 * 24, -1, -30, -15 * 24][self.random.below(8)];
         self.pass(by * HOUR_MS);
+    }
+
+    /// In a moment in which nothing else waits: images that do not pay are given up. Whether the process still lives as it did.
+    pub(super) fn tidy(&mut self) -> bool {
+        for _ in 0..4 {
+            if !self.life.ingest.read().fleet.is_thinning() {
+                break;
+            }
+            self.submit(What::Other, Input::Thin);
+            self.poll(100);
+            if !self.write() {
+                return false;
+            }
+        }
+        true
     }
 
     fn receivers(&mut self) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use muster::drift::DriftPolicy;
 use muster::pack::{Pack, Requirement, compile};
 use muster::patch::catalog::Catalog;
-use muster::policy::{Baseline, Group, Policy, Subscription};
+use muster::policy::{Baseline, FreshnessPolicy, Group, Policy, Subscription};
 use muster::rule::{Fix, FixState};
 use muster::scan::table::TableId;
 use muster::scan::{Row, Scan, TableData};
@@ -52,6 +52,11 @@ impl World {
         self.catalogs[n].clone()
     }
 
+    /// For how long an endpoint must at least be silent to be removed.
+    pub(super) fn culled_after_ms(&self) -> i64 {
+        self.policies.iter().map(|p| p.freshness.cull_ms).filter(|ms| *ms > 0).min().unwrap()
+    }
+
     pub(super) fn policy(&self, n: usize) -> &Policy {
         &self.policies[n]
     }
@@ -82,7 +87,9 @@ impl World {
             id.clone_into(&mut scan.endpoint);
             return scan;
         }
-        let mut scan = self.images[random.below(self.images.len())].clone();
+        // Most are of the first one.
+        let image = random.below(self.images.len()) * usize::from(random.percent(35));
+        let mut scan = self.images[image].clone();
         id.clone_into(&mut scan.endpoint);
         if random.percent(40) {
             scan.push(Row::new(table("sysctl")).with("key", format!("own.{id}")).with("value", random.below(5).to_string()));
@@ -131,6 +138,13 @@ impl World {
             return self.machine(&before.endpoint, random);
         }
         let mut scan = before.clone();
+        // And another release half of what the image is of, with what each has of its own: so much at once that another image may be nearer.
+        if random.percent(35) {
+            let (of, release) = (random.below(self.images.len()), (1 + random.below(2)).to_string());
+            let half: Vec<String> = (0..BASE / 2).map(|n| base(of, n)).filter(|name| has(&scan, name)).collect();
+            half.iter().for_each(|name| install(&mut scan, name, &release));
+            (0..3).for_each(|n| install(&mut scan, &format!("own-{n}"), &random.below(99).to_string()));
+        }
         // A patch wave brings everything to one level.
         if random.percent(15) {
             let level = random.below(9).to_string();
@@ -147,6 +161,17 @@ impl World {
 fn package(of: &str, name: &str, version: &str) -> Row {
     let row = Row::new(table(of)).with("name", name).with("version", version).with("release", "debian:12");
     if of == "package" { row.with("format", "deb") } else { row }
+}
+
+/// Packages that an image has and no other.
+const BASE: usize = 30;
+
+fn base(image: usize, n: usize) -> String {
+    format!("base-{image}-{n}")
+}
+
+fn has(scan: &Scan, name: &str) -> bool {
+    scan.rows(table("package")).iter().any(|r| r.get("name").as_str() == Some(name))
 }
 
 fn remove(scan: &mut Scan, name: &str) {
@@ -167,7 +192,7 @@ fn image(number: usize, random: &mut Random) -> Scan {
     let os = Row::new(table("os")).with("family", "linux").with("id", "debian").with("version", "12");
     scan.tables.insert(table("os"), TableData::Rows(vec![os]));
     scan.tables.insert(table("package"), TableData::Rows(Vec::new()));
-    (0..30).for_each(|n| install(&mut scan, &format!("base-{number}-{n}"), "1"));
+    (0..BASE).for_each(|n| install(&mut scan, &base(number, n), "0"));
     (0..8).for_each(|n| install(&mut scan, &format!("p{n}"), "3"));
     scan.normalise();
     scan
@@ -202,6 +227,11 @@ fn policy(number: usize, random: &mut Random) -> Policy {
     let everything = Subscription { sink: SINKS[1].into(), events: vec!["*".into()] };
     let tickets = Subscription { sink: SINKS[0].into(), events: vec!["drift.*".into(), "task.*".into(), "patch.*".into()] };
     let rest = Policy { refuse_again: random.percent(20), ..Policy::default() };
+    let days = |stale: i64, silent: i64, cull: i64| FreshnessPolicy {
+        stale_ms: stale * 24 * HOUR_MS,
+        silent_ms: silent * 24 * HOUR_MS,
+        cull_ms: cull * 24 * HOUR_MS,
+    };
     Policy {
         // One of them means another set of endpoints under another policy.
         groups: vec![group("web", ["web", "db"][random.below(2)]), group("db", "db")],
@@ -209,6 +239,8 @@ fn policy(number: usize, random: &mut Random) -> Policy {
         subscriptions: if number == 1 { vec![everything] } else { vec![tickets, everything] },
         drift: DriftPolicy { hold_ms: [0, HOUR_MS][random.below(2)], reopen_ms: 24 * HOUR_MS },
         excluded: if number == 2 { ["rule-5".to_owned()].into() } else { Default::default() },
+        freshness: [days(1, 3, 25), days(1, 7, 0), days(2, 20, 40)][number],
+        history_ms: [20, 400][random.below(2)] * 24 * HOUR_MS,
         retention_ms: (5 + 20 * i64::try_from(random.below(3)).unwrap()) * 24 * HOUR_MS,
         ..rest
     }

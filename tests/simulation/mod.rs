@@ -5,15 +5,19 @@
 //! `MUSTER_SEED=n` plays one seed, `MUSTER_STEPS=n` the first steps of it (which finds the step that breaks it), `MUSTER_SEEDS=n` so many seeds.
 
 mod actions;
+mod counts;
 mod machines;
 mod oracle;
 mod play;
+mod silence;
 mod store;
+mod swaps;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use play::{Counts, Play};
+use counts::Counts;
+use play::Play;
 
 /// Seeds that found something once. They are always played.
 const FOUND: [u64; 0] = [];

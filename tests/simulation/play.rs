@@ -10,20 +10,28 @@ use muster::ingest::{Ingest, IngestError, Writer, pipeline};
 use muster::limits::Limits;
 use muster::metrics::Metrics;
 use muster::pack::{Pack, compile};
+use muster::policy::FreshnessPolicy;
 use muster::scan::Scan;
 use muster::scan::digest::Digest;
 use muster::shard::{Input, Refusal, Reply, Shard, Uploaded};
 use muster::simulate::Random;
 use muster::state::{Reader, Store};
 
+use super::counts::Counts;
 use super::machines::{SINKS, World};
 use super::oracle;
 use super::store::{Fault, Hardware};
+use super::swaps::Driven;
 
 /// What an endpoint knows of itself: what it was answered.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Known {
     pub(super) sent: Option<Sent>,
+    /// Since when at the latest it was not heard of, and what of that a crash leaves.
+    pub(super) heard_ms: i64,
+    pub(super) kept_ms: i64,
+    /// When it was answered last.
+    pub(super) answered_ms: i64,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +60,10 @@ pub(super) enum What {
         seq: u64,
     },
     Swap,
+    /// Steps of a swap beside the writer.
+    Watch,
+    Switch,
+    Settle,
     /// May be refused, and the model knows nothing of it.
     Other,
 }
@@ -63,82 +75,8 @@ pub(super) enum Done {
 
 pub(super) struct Flight {
     pub(super) what: What,
+    pub(super) begun_ms: i64,
     pub(super) future: Pin<Box<dyn Future<Output = Done>>>,
-}
-
-/// How often what happened: a play in which nothing fails proves nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts {
-    pub(super) steps: u64,
-    /// Uploads that were answered, and how many of them changed something.
-    pub(super) acked: u64,
-    pub(super) changed: u64,
-    pub(super) refused: u64,
-    /// Uploads that were decoded again, since rows, rules or catalog changed meanwhile.
-    pub(super) stale: u64,
-    /// Changes that found the disk full.
-    pub(super) full: u64,
-    pub(super) crashes: u64,
-    /// Commits that failed, and those of them that were there after the crash.
-    pub(super) failed: u64,
-    pub(super) survived: u64,
-    /// Scans that nobody was answered for and that were there.
-    pub(super) adopted: u64,
-    pub(super) swaps: u64,
-    pub(super) delivered: u64,
-    pub(super) undelivered: u64,
-    /// Sweeps that freed rows.
-    pub(super) sweeps: u64,
-}
-
-impl Counts {
-    fn all(&mut self) -> [(&'static str, &mut u64); 14] {
-        let Counts {
-            steps,
-            acked,
-            changed,
-            refused,
-            stale,
-            full,
-            crashes,
-            failed,
-            survived,
-            adopted,
-            swaps,
-            delivered,
-            undelivered,
-            sweeps,
-        } = self;
-        [
-            ("steps", steps),
-            ("acked", acked),
-            ("changed", changed),
-            ("refused", refused),
-            ("stale", stale),
-            ("full", full),
-            ("crashes", crashes),
-            ("failed", failed),
-            ("survived", survived),
-            ("adopted", adopted),
-            ("swaps", swaps),
-            ("delivered", delivered),
-            ("undelivered", undelivered),
-            ("sweeps", sweeps),
-        ]
-    }
-
-    pub(super) fn add(&mut self, other: &Counts) {
-        let mut other = *other;
-        for ((_, sum), (_, more)) in self.all().into_iter().zip(other.all()) {
-            *sum += *more;
-        }
-    }
-
-    /// What never happened.
-    pub(super) fn never(&self) -> Vec<&'static str> {
-        let mut counts = *self;
-        counts.all().into_iter().filter(|(_, n)| **n == 0).map(|(what, _)| what).collect()
-    }
 }
 
 /// One life of the process.
@@ -149,6 +87,10 @@ pub(super) struct Life {
     metrics: Arc<Metrics>,
     /// Of the rows when it began.
     epoch: u64,
+    /// When the clock was seen for the first time.
+    pub(super) listens_ms: Option<i64>,
+    /// The policy of the last tick, and since when it is this one.
+    pub(super) aged_by: Option<(FreshnessPolicy, i64)>,
 }
 
 pub(super) struct Play {
@@ -158,13 +100,19 @@ pub(super) struct Play {
     pub(super) limits: Limits,
     pub(super) life: Life,
     pub(super) flights: Vec<Flight>,
+    /// A swap beside the writer.
+    pub(super) lane: Option<Driven>,
     pub(super) known: BTreeMap<String, Known>,
     /// The last body of each endpoint.
     pub(super) bodies: BTreeMap<String, Vec<u8>>,
     pub(super) now_ms: i64,
     /// The latest that the clock ever said, and the latest durable tick.
     pub(super) latest_ms: i64,
+    /// The latest that it said before it was set back.
+    pub(super) ahead_ms: i64,
     ticked_ms: i64,
+    /// The policy before the last batch.
+    pub(super) policy_before: Option<FreshnessPolicy>,
     /// What the configuration says: rules, policy, catalog.
     pub(super) config: (usize, usize, usize),
     pub(super) sinks_down: BTreeSet<&'static str>,
@@ -193,11 +141,14 @@ impl Play {
             limits,
             life,
             flights: Vec::new(),
+            lane: None,
             known: BTreeMap::new(),
             bodies: BTreeMap::new(),
             now_ms,
             latest_ms: now_ms,
+            ahead_ms: 0,
             ticked_ms: 0,
+            policy_before: None,
             config: (0, 0, 0),
             sinks_down: BTreeSet::new(),
             turn: 0,
@@ -220,6 +171,7 @@ impl Play {
         for _ in 0..=self.random.below(3) {
             self.act();
         }
+        self.drive(3);
         self.poll(70);
         if self.random.percent(75) && !self.write() {
             return;
@@ -231,13 +183,16 @@ impl Play {
     }
 
     pub(super) fn pass(&mut self, by_ms: i64) {
+        if by_ms < 0 {
+            self.ahead_ms = self.ahead_ms.max(self.now_ms);
+        }
         self.now_ms += by_ms;
         self.latest_ms = self.latest_ms.max(self.now_ms);
     }
 
     /// Begins something.
     pub(super) fn begin(&mut self, what: What, future: impl Future<Output = Done> + 'static) {
-        self.flights.push(Flight { what, future: Box::pin(future) });
+        self.flights.push(Flight { what, begun_ms: self.now_ms, future: Box::pin(future) });
     }
 
     /// Begins a change that goes to the writer as it is.
@@ -255,7 +210,7 @@ impl Play {
                 continue;
             }
             match flight.future.as_mut().poll(&mut context) {
-                Poll::Ready(done) => self.finish(flight.what, done),
+                Poll::Ready(done) => self.finish(flight.what, flight.begun_ms, done),
                 Poll::Pending => self.flights.push(flight),
             }
             // What was handed to other threads happens now, on this one.
@@ -265,6 +220,8 @@ impl Play {
 
     /// The writer takes what is queued, and whoever was answered hears it. Whether the process still lives as it did.
     pub(super) fn write(&mut self) -> bool {
+        let images = self.images();
+        self.policy_before = Some(self.life.ingest.read().policy.policy.freshness);
         if self.life.writer.step(self.now_ms).is_err() {
             assert!(self.life.ingest.is_poisoned());
             self.counts.failed += 1;
@@ -272,12 +229,32 @@ impl Play {
             self.crash();
             return false;
         }
+        self.count_moved(&images);
+        self.bury();
         self.poll(100);
         true
     }
 
+    /// The image of each endpoint, by its number and that of its scan.
+    fn images(&self) -> BTreeMap<(u32, u64), u32> {
+        let shard = self.life.ingest.read();
+        let held = shard.fleet.iter().filter_map(|(at, e)| Some((at.0, e.held.as_ref()?)));
+        held.map(|(at, held)| ((at, held.sequence), held.image)).collect()
+    }
+
+    /// Endpoints that came to another image without a scan of their own: to one that is new, or to one that others had.
+    fn count_moved(&mut self, before: &BTreeMap<(u32, u64), u32>) {
+        let known: BTreeSet<u32> = before.values().copied().collect();
+        for (held, image) in self.images() {
+            if before.get(&held).is_some_and(|b| *b != image) {
+                let count = if known.contains(&image) { &mut self.counts.thinned } else { &mut self.counts.gathered };
+                *count += 1;
+            }
+        }
+    }
+
     /// What an answer tells a client.
-    fn finish(&mut self, what: What, done: Done) {
+    fn finish(&mut self, what: What, begun_ms: i64, done: Done) {
         let counts = &mut self.counts;
         match &done {
             Done::Uploaded(Ok(uploaded)) => {
@@ -290,7 +267,12 @@ impl Play {
             Done::Replied(Ok(_)) => {}
         }
         match (what, done) {
-            (What::Upload { id, scan: Some(scan) }, Done::Uploaded(Ok(uploaded))) => self.acked(&id, scan, &uploaded),
+            (what @ (What::Watch | What::Switch | What::Settle), Done::Replied(reply)) => self.driven(&what, reply),
+            (What::Upload { id, scan: Some(scan) }, Done::Uploaded(Ok(uploaded))) => {
+                self.acked(&id, scan, &uploaded);
+                // What is said of a scan that was there already is said beside the writer, at the time of who asked.
+                self.heard(&id, if uploaded.changed { self.now_ms } else { begun_ms.min(self.now_ms) }, uploaded.changed);
+            }
             (What::Upload { id, scan: None }, Done::Uploaded(result)) => assert!(result.is_err(), "{id}: {result:?}"),
             (What::Upload { id, scan: Some(_) }, Done::Uploaded(Err(error))) => assert!(
                 matches!(
@@ -309,14 +291,18 @@ impl Play {
             ),
             (What::Enroll { id }, Done::Replied(Ok(Reply::Enrolled { again }))) => {
                 assert_eq!(again, self.known.contains_key(&id), "{id}");
-                self.known.entry(id).or_default();
+                self.known.entry(id.clone()).or_default();
+                self.heard(&id, self.now_ms, !again);
             }
             (What::Remove { id }, Done::Replied(Ok(Reply::Removed))) => {
                 assert!(self.known.remove(&id).is_some(), "{id}");
                 self.bodies.remove(&id);
             }
             // Answered in the step that took it, whose time it is.
-            (What::Tick, Done::Replied(Ok(Reply::Done))) => self.ticked_ms = self.ticked_ms.max(self.now_ms),
+            (What::Tick, Done::Replied(Ok(Reply::Done))) => {
+                self.ticked_ms = self.ticked_ms.max(self.now_ms);
+                self.silence_holds();
+            }
             (What::Swap, Done::Replied(Ok(Reply::Swapped))) => self.subscribe(),
             (What::Delivered { .. } | What::Other, Done::Replied(Ok(_))) => {}
             (_, Done::Replied(Err(IngestError::Full(_) | IngestError::Refused(_)))) => {}
@@ -339,7 +325,7 @@ impl Play {
     }
 
     /// From now on the sinks of the present policy are told.
-    fn subscribe(&mut self) {
+    pub(super) fn subscribe(&mut self) {
         let shard = self.life.ingest.read();
         self.hardware.subscribe(&shard.policy.policy.subscriptions);
     }
@@ -352,6 +338,9 @@ impl Play {
         self.counts.crashes += 1;
         self.counts.survived += u64::from(failed && survived);
         let under_way = std::mem::take(&mut self.flights);
+        self.lane = None;
+        self.bury();
+        self.known.values_mut().for_each(|known| known.heard_ms = known.kept_ms);
         if failed && survived && under_way.iter().any(|f| matches!(f.what, What::Tick)) {
             self.ticked_ms = self.ticked_ms.max(self.now_ms);
         }
@@ -382,7 +371,9 @@ impl Play {
         assert_eq!(shard.fleet.len(), self.known.len(), "endpoints that were acked: {:?}", self.known.keys());
         for (id, known) in &mut self.known {
             let at = shard.fleet.find(id).unwrap_or_else(|| panic!("{id} was acked and is gone"));
-            let held = shard.fleet.get(at).and_then(|e| e.held.as_ref()).map(|h| (h.digest, h.sequence));
+            let held = shard.fleet.get(at).and_then(|e| e.held.as_ref());
+            let received_ms = held.map_or(0, |h| h.received_ms);
+            let held = held.map(|h| (h.digest, h.sequence));
             let acked = known.sent.as_ref().map(|s| (Digest::of_scan(&s.scan), s.sequence));
             if held == acked {
                 continue;
@@ -397,6 +388,7 @@ impl Play {
             let scan = scans.into_iter().find(|s| Digest::of_scan(s) == digest);
             let scan = scan.unwrap_or_else(|| panic!("{id}: {held:?} is there, which nobody sent")).clone();
             known.sent = Some(Sent { scan, sequence });
+            (known.heard_ms, known.kept_ms) = (received_ms, received_ms);
             self.counts.adopted += 1;
         }
     }
@@ -425,8 +417,12 @@ impl Play {
             return;
         }
         self.subscribe();
+        self.submit(What::Settle, Input::Settle);
         let catalog = self.world.catalog(self.config.2);
         self.submit(What::Other, Input::Catalog { catalog, news: Vec::new() });
+        if !self.settle() || !self.tidy() {
+            return;
+        }
         self.submit(What::Tick, Input::Tick);
         if self.settle() {
             self.sample(MACHINES);
@@ -482,6 +478,10 @@ impl Play {
         self.hardware.fail_next(None);
         self.sinks_down.clear();
         assert!(self.settle(), "without faults nothing fails");
+        while self.lane.is_some() {
+            self.drive(100);
+            assert!(self.settle());
+        }
         for round in 0.. {
             // Past every wait that a failed delivery may have got, and past what the clock was set back by.
             self.pass(25 * 3_600_000);
@@ -504,6 +504,7 @@ impl Play {
         self.crash();
         self.check();
         let dump = oracle::dump(&self.life.ingest.read());
+        [self.counts.returned, self.counts.expired, self.counts.forgotten] = self.hardware.aged();
         let hash = format!("{} {} {}", self.hardware.hash(), self.hardware.commits(), blake3::hash(format!("{dump:?}").as_bytes()));
         (hash, self.counts)
     }
@@ -523,8 +524,9 @@ fn begin(world: &mut World, hardware: &Hardware, limits: &Limits, config: (usize
     let old = |digest: &str| if pack.digest() == digest { Some(pack.clone()) } else { world.compiled(digest).filter(|_| !lost) };
     let mut shard = Shard::load(&mut store, limits.clone(), "simulated", old, empty).unwrap();
     let swap = shard.resume(&pack, policy).map(|policy| Input::Swap { pack, policy: Box::new(policy) });
+    shard.fleet.expect_few(2, 2);
     let reader = store.reader();
     let (metrics, epoch) = (Arc::new(Metrics::new().unwrap()), shard.fleet.rows.epoch());
     let (ingest, writer) = pipeline(shard, Box::new(store), metrics.clone(), Arc::default());
-    (Life { ingest: Arc::new(ingest), writer, reader, metrics, epoch }, swap)
+    (Life { ingest: Arc::new(ingest), writer, reader, metrics, epoch, listens_ms: None, aged_by: None }, swap)
 }

@@ -51,6 +51,11 @@ struct Watch {
     dropped: BTreeSet<u64>,
     /// Entries that the dispatcher gave up because history had dropped their events.
     lost: BTreeSet<(String, u64)>,
+    /// Endpoints that were removed because they were silent, and when; and how many were heard of again.
+    culled: Vec<(String, i64)>,
+    returned: u64,
+    /// Times that old events or old history were dropped.
+    expired: [u64; 2],
     subscriptions: Vec<Subscription>,
     problems: Vec<String>,
 }
@@ -122,6 +127,17 @@ impl Hardware {
         self.disk().watch.lost.insert((sink.to_owned(), seq));
     }
 
+    /// Endpoints that were removed since the last time, since they were silent.
+    pub(super) fn take_culled(&self) -> Vec<(String, i64)> {
+        std::mem::take(&mut self.disk().watch.culled)
+    }
+
+    /// How many were heard of again after a long time, and how often old events and old history were dropped.
+    pub(super) fn aged(&self) -> [u64; 3] {
+        let Watch { returned, expired: [events, history], .. } = self.disk().watch;
+        [returned, events, history]
+    }
+
     pub(super) fn hash(&self) -> String {
         self.disk().hasher.finalize().to_hex().to_string()
     }
@@ -170,6 +186,8 @@ impl Disk {
             };
         }
         self.hasher.update(format!("{:?} {:?} {drops}\n", batch.drop_segments, batch.drop_history).as_bytes());
+        let dropped = [&batch.drop_segments, &batch.drop_history].map(|segments| u64::from(drops && !segments.is_empty()));
+        self.watch.expired.iter_mut().zip(dropped).for_each(|(all, n)| *all += n);
         if drops {
             self.durable.retain(|(space, _), _| !matches!(space, Space::History(n) if batch.drop_history.contains(n)));
         }
@@ -212,6 +230,11 @@ impl Watch {
             }
             if *segment != muster::state::segment(event.time.as_millisecond()) {
                 self.problems.push(format!("event {} lies in the wrong segment", event.id));
+            }
+            match (event.kind.as_str(), &event.endpoint) {
+                ("endpoint.culled", Some(id)) => self.culled.push((id.clone(), event.time.as_millisecond())),
+                ("endpoint.returned", _) => self.returned += 1,
+                _ => {}
             }
             if !self.ids.insert(event.id.clone()) {
                 self.problems.push(format!("a second event {}", event.id));
