@@ -89,6 +89,30 @@ fn a_changed_rule_is_one_event_however_many_endpoints_turn() {
 }
 
 #[test]
+fn what_a_swap_wrote_of_an_endpoint_is_not_said_of_who_has_its_number_later() {
+    let mut daemon = daemon(&pack("1"));
+    for (id, number) in [("a", 2), ("b", 3)] {
+        daemon.enroll(id);
+        daemon.upload(id, scan(number).as_bytes());
+    }
+    // They were in one class; now one of them is in another than its record says, for its first scan.
+    let next = pack("2");
+    daemon.apply(Input::Swap { pack: next.clone(), policy: Box::new(policy()) });
+    for (id, later, number) in [("a", "a-2", 3), ("b", "b-2", 2)] {
+        let at = daemon.shard.fleet.find(id);
+        daemon.upload(id, scan(number).as_bytes());
+        daemon.apply(Input::Remove { endpoint: id.to_owned() });
+        daemon.enroll(later);
+        assert_eq!(daemon.shard.fleet.find(later), at);
+        daemon.upload(later, scan(number).as_bytes());
+    }
+    let again = Daemon::start(daemon.store.reopen(), &next);
+    for id in ["a-2", "b-2"] {
+        assert_eq!(again.verdicts(id), daemon.verdicts(id), "{id}");
+    }
+}
+
+#[test]
 fn history_goes_in_whole_weeks_and_numbers_go_on() {
     let pack = pack("1");
     let mut daemon = daemon(&pack);

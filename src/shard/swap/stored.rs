@@ -24,7 +24,7 @@ const LOOKED: u32 = 8 * ENDPOINTS;
 /// What a key in [`Space::Generation`] begins with.
 pub(in crate::shard) const CLASS_KEY: u8 = b'c';
 pub(in crate::shard) const MOVE_KEY: u8 = b'm';
-/// An endpoint that moved and was removed: what has its number later is another one.
+/// An endpoint that may have moved and was removed: what has its number later is another one.
 pub(in crate::shard) const GONE_KEY: u8 = b'x';
 
 /// One record of classes: for each its id, and where it differs from the one before it.
@@ -48,6 +48,11 @@ fn key(kind: u8, number: u32) -> Vec<u8> {
 
 pub(in crate::shard) fn gone_key(at: EndpointId) -> Vec<u8> {
     key(GONE_KEY, at.0)
+}
+
+/// The record that says of an endpoint that it moved, if it did.
+pub(in crate::shard) fn move_key(at: EndpointId) -> Vec<u8> {
+    key(MOVE_KEY, at.0 / ENDPOINTS)
 }
 
 /// All classes of a generation.
