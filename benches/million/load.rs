@@ -124,7 +124,7 @@ pub(super) fn beside_a_swap(machines: &Machines, daemon: SocketAddr, begin: impl
     let (bodies, count, stop) = (Arc::new(all), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let next = Arc::new(AtomicUsize::new(0));
-    for _ in 0..CLIENTS {
+    let client = |_| {
         let (bodies, next, count, stop) = (bodies.clone(), next.clone(), count.clone(), stop.clone());
         runtime.spawn(async move {
             let mut sender = connect(daemon).await;
@@ -134,8 +134,9 @@ pub(super) fn beside_a_swap(machines: &Machines, daemon: SocketAddr, begin: impl
                 assert_eq!(status, StatusCode::OK, "{}", String::from_utf8_lossy(&answer));
                 count.fetch_add(1, Ordering::Relaxed);
             }
-        });
-    }
+        })
+    };
+    let clients: Vec<_> = (0..CLIENTS).map(client).collect();
     // How many a second, second by second.
     let rates = |enough: &dyn Fn(usize) -> bool| {
         let (mut rates, mut before, mut at) = (Vec::new(), count.load(Ordering::Relaxed), Instant::now());
@@ -152,7 +153,8 @@ pub(super) fn beside_a_swap(machines: &Machines, daemon: SocketAddr, begin: impl
     begin();
     let during = rates(&|_| ended());
     stop.store(true, Ordering::Relaxed);
-    runtime.shutdown_timeout(Duration::from_secs(5));
+    // One that was refused has failed.
+    clients.into_iter().for_each(|client| runtime.block_on(client).unwrap());
     println!("  second by second: {}", during.iter().map(|r| format!("{r:.0}")).collect::<Vec<_>>().join(" "));
     let mean = |rates: &[f64]| rates.iter().sum::<f64>() / rates.len() as f64;
     let worst = during.iter().copied().fold(f64::INFINITY, f64::min);

@@ -120,13 +120,12 @@ impl Place {
 
     /// Another 300 rules are taken up while uploads come as fast as they can, and given up again when none do.
     fn swap(&self, daemon: &Daemon, machines: &load::Machines, report: &mut Report) {
-        let config = self.folder.join("muster.toml");
-        let before = std::fs::read_to_string(&config).unwrap();
+        let before = std::fs::read_to_string(self.folder.join("muster.toml")).unwrap();
         let windows = Path::new(env!("CARGO_MANIFEST_DIR")).join("rules/windows-server");
         let more = before.replace("packs = [", &format!("packs = [{},", serde_json::json!(windows)));
         let swaps = daemon.swaps();
-        load::beside_a_swap(machines, daemon.address, || daemon.reload(&config, &more), || daemon.swaps() > swaps, report);
-        daemon.reload(&config, &before);
+        load::beside_a_swap(machines, daemon.address, || daemon.reload(&more), || daemon.swaps() > swaps, report);
+        daemon.reload(&before);
         while daemon.swaps() < swaps + 2 {
             std::thread::sleep(Duration::from_millis(100));
         }
@@ -165,17 +164,21 @@ struct Daemon {
     process: Child,
     address: SocketAddr,
     begun: Instant,
+    /// A copy, so that an interrupted run leaves the fleet's own as it was.
+    config: PathBuf,
 }
 
 impl Daemon {
     fn start(place: &Place) -> Daemon {
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let log = std::fs::File::create(place.folder.join("log")).unwrap();
+        let config = place.folder.join("serve.toml");
+        std::fs::copy(place.folder.join("muster.toml"), &config).unwrap();
         let begun = Instant::now();
         let mut serve = Command::new(PROGRAM);
-        serve.args(["serve", "--listen", &free.to_string(), "--config"]).arg(place.folder.join("muster.toml"));
+        serve.args(["serve", "--listen", &free.to_string(), "--config"]).arg(&config);
         let process = serve.stdout(Stdio::null()).stderr(log).spawn().unwrap();
-        Daemon { process, address: free, begun }
+        Daemon { process, address: free, begun, config }
     }
 
     /// Seconds until it was ready.
@@ -209,8 +212,8 @@ impl Daemon {
     }
 
     /// Another configuration.
-    fn reload(&self, config: &Path, text: &str) {
-        std::fs::write(config, text).unwrap();
+    fn reload(&self, text: &str) {
+        std::fs::write(&self.config, text).unwrap();
         assert!(Command::new("kill").args(["-HUP", &self.process.id().to_string()]).status().unwrap().success());
     }
 

@@ -38,7 +38,7 @@ impl Notes {
         let block = self.heads.partition_point(|(first, _)| first.patch() < patch).saturating_sub(1);
         let mut notes = self.block(block);
         notes.pass(patch);
-        notes.skip_while(move |n| n.patch() < patch).take_while(move |n| n.patch() == patch)
+        notes.take_while(move |n| n.patch() == patch)
     }
 
     /// All from the first of a block on.

@@ -1,7 +1,7 @@
 //! What tells that an upload goes on as its image does: of each run of the image's rows, the length and a hash of their text. `text of an upload -> how many rows are as expected`.
 //!
-//! Rows lie where they were allocated when they were new, so that comparing an upload with them row by row meets memory that no cache has; a copy of their text, one after the other,
-//! drives the upload itself and the decompressor's window out of the cache, and takes as much memory as the text. A hash needs what was just written and nothing else.
+//! Rows lie where they were allocated when they were new, so that comparing an upload with them row by row meets memory that no cache has. A copy of their text, one after the other,
+//! is no faster than hashes, and takes a hundred times their memory.
 
 use std::hash::BuildHasher;
 use std::ops::Range;
@@ -46,10 +46,9 @@ impl Template {
                     text.extend_from_slice(if text.is_empty() { b"" } else { BETWEEN });
                     text.extend_from_slice(rows.bytes(*row));
                 }
-                // A run that is longer than any upload is none; its rows are compared one by one.
-                if let (Ok(from), Ok(length)) = (u32::try_from(from), u32::try_from(text.len())) {
-                    runs.push(Run { from, length, hash: key.hash_one(&*text) });
-                }
+                // INVARIANT: an image has fewer rows than u32 counts. A run that is longer than any upload is never met; its rows are compared one by one.
+                let [from, length] = [from, text.len()].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+                runs.push(Run { from, length, hash: key.hash_one(&*text) });
             }
         }
         Template { runs: runs.into(), key }

@@ -324,7 +324,7 @@ impl Shard {
             }
             out.batch.delete(Space::Endpoints, id);
             // Also where its own record was written since: who has its number later sends scans of the same numbers.
-            if self.moved.remove(at.0) | self.generation_keys.contains(&swap::stored::move_key(at)) {
+            if self.moved.remove(at.0) || self.generation_keys.contains(&swap::stored::move_key(at)) {
                 let key = swap::stored::gone_key(at);
                 out.batch.put_record(Space::Generation, key.clone(), &());
                 self.generation_keys.insert(key);
