@@ -9,6 +9,7 @@ use muster::ingest::prepare;
 use muster::limits::Limits;
 use muster::patch::catalog::{Catalog, Segment, compile};
 use muster::patch::define::{Definition, Entry, define};
+use muster::patch::stand::Sum;
 use muster::scan::{Row, native};
 use muster::shard::{BodyHash, Input, Shard};
 
@@ -74,15 +75,20 @@ fn matching(corpus: &Corpus, report: &mut Report, plain: impl FnMut() -> std::ti
     });
     let fleet = &shard.fleet;
     let (old, new) = (fleet.rows_of(&before), fleet.rows_of(&after));
-    let changed: Vec<u32> = old.iter().filter(|r| !new.contains(r)).chain(new.iter().filter(|r| !old.contains(r))).copied().collect();
+    let less = |all: &[u32], others: &[u32]| all.iter().filter(|r| !others.contains(r)).copied().collect::<Vec<u32>>();
+    let (gone, come) = (less(&old, &new), less(&new, &old));
     let ours = || {
         each(1_000, |_| {
-            let patches = patches_of(&fleet.rows, changed.iter());
-            let states = |held| fleet.sums_of(held, &patches).into_iter().map(|s| s.state() as usize).sum::<usize>();
-            states(&before) + states(&after)
+            let patches = patches_of(&fleet.rows, come.iter().chain(&gone));
+            let states = |sums: &[Sum]| sums.iter().map(|s| s.state() as usize).sum::<usize>();
+            let mut sums = fleet.sums_of(&before, &patches);
+            let was = states(&sums);
+            fleet.noted_now().step(&mut sums, &patches, &gone, &come);
+            was + states(&sums)
         })
     };
-    println!("  {} rows changed, which note {} patches", changed.len(), patches_of(&fleet.rows, changed.iter()).len());
+    let patches = patches_of(&fleet.rows, come.iter().chain(&gone));
+    println!("  {} rows changed, which note {} patches", gone.len() + come.len(), patches.len());
     report.pair("patch-loop", "changed rows matched, against a loop over the host's packages", ours, plain);
 }
 

@@ -136,9 +136,14 @@ impl<'f> Noted<'f> {
     /// The sums of these patches, which are sorted: one for each.
     pub fn sums_of(self, held: &Held, patches: &[PatchId]) -> Vec<Sum> {
         let mut sums: Vec<Sum> = patches.iter().map(|patch| self.sum_at(held.image, *patch)).collect();
-        held.minus.iter().for_each(|row| among(self.row(*row), patches, |at, note| sums[at].take(note)));
-        held.plus.iter().for_each(|row| among(self.row(*row), patches, |at, note| sums[at].add(note)));
+        self.step(&mut sums, patches, &held.minus, &held.plus);
         sums
+    }
+
+    /// Takes rows that go off the sums of these sorted patches, and adds those that come.
+    pub fn step(self, sums: &mut [Sum], patches: &[PatchId], gone: &[RowId], come: &[RowId]) {
+        gone.iter().for_each(|row| among(self.row(*row), patches, |at, note| sums[at].take(note)));
+        come.iter().for_each(|row| among(self.row(*row), patches, |at, note| sums[at].add(note)));
     }
 
     /// The sum of one patch at an image.

@@ -227,7 +227,7 @@ impl Shard {
         let stood = self.before_turn(before.as_ref(), at, &facts.tables, &facts.added, &facts.removed);
         let held = self.hold(at, before.as_ref(), &facts, now_ms, out);
         self.live_mut(at).keep(&body, held.sequence, batch);
-        self.after_turn(at, id, &stood, &facts.added, now_ms, out);
+        self.after_turn(at, id, stood, (&facts.added, &facts.removed), now_ms, out);
         if old.is_none() {
             self.history_mut().who(crate::history::record::Who::Scanned { number: at.0 });
         }

@@ -296,8 +296,12 @@ impl<'s> Ground<'s> {
 
     /// States of these patches, which are sorted.
     fn states_of(&self, patches: &[PatchId]) -> Vec<State> {
-        let sums = self.noted.sums_of(self.held, patches);
-        patches.iter().zip(&sums).map(|(p, sum)| self.state(*p, sum)).collect()
+        self.states_by(patches, &self.noted.sums_of(self.held, patches))
+    }
+
+    /// Of patches with these sums.
+    fn states_by(&self, patches: &[PatchId], sums: &[Sum]) -> Vec<State> {
+        patches.iter().zip(sums).map(|(p, sum)| self.state(*p, sum)).collect()
     }
 
     /// States of all patches that its rows note.

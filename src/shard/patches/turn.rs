@@ -11,7 +11,7 @@ use crate::fleet::sums::patches_of;
 use crate::fleet::{Endpoint, EndpointId, Held, Tables};
 use crate::history::Stood;
 use crate::history::record::COLLECTED;
-use crate::patch::stand::sums;
+use crate::patch::stand::{Sum, sums};
 use crate::patch::{PatchId, State};
 use crate::scan::table::TableId;
 use crate::shard::history::{Own, Standing};
@@ -33,6 +33,8 @@ pub(super) struct Turn {
 pub(in crate::shard) struct Before {
     /// Sorted.
     patches: Vec<PatchId>,
+    /// Of each of them.
+    sums: Vec<Sum>,
     states: Vec<State>,
     /// An endpoint that held nothing.
     first: bool,
@@ -59,8 +61,15 @@ impl Shard {
             patches.sort_unstable();
             patches.dedup();
         }
-        let states = self.ground(at).map_or_else(|| vec![State::NotApplicable; patches.len()], |g| g.states_of(&patches));
-        Before { patches, states, first: before.is_none() }
+        let (sums, states) = match self.ground(at) {
+            Some(ground) => {
+                let sums = ground.noted.sums_of(ground.held, &patches);
+                let states = ground.states_by(&patches, &sums);
+                (sums, states)
+            }
+            None => (Vec::new(), vec![State::NotApplicable; patches.len()]),
+        };
+        Before { patches, sums, states, first: before.is_none() }
     }
 
     /// After they changed.
@@ -68,13 +77,22 @@ impl Shard {
         &mut self,
         at: EndpointId,
         id: &str,
-        before: &Before,
-        added: &[RowId],
+        before: Before,
+        (added, removed): (&[RowId], &[RowId]),
         now_ms: i64,
         out: &mut Applied,
     ) {
         let Some(ground) = self.ground_anew(at) else { return };
-        let (not_collected, now) = (ground.not_collected, ground.states_of(&before.patches));
+        let sums = if before.first {
+            ground.noted.sums_of(ground.held, &before.patches)
+        } else {
+            let mut sums = before.sums;
+            ground.noted.step(&mut sums, &before.patches, removed, added);
+            // INVARIANT: what was, less what went, and what came, is what is.
+            debug_assert_eq!(sums, ground.noted.sums_of(ground.held, &before.patches));
+            sums
+        };
+        let (not_collected, now) = (ground.not_collected, ground.states_by(&before.patches, &sums));
         let turns: Vec<Turn> = before
             .patches
             .iter()
