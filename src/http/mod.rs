@@ -231,7 +231,7 @@ impl App {
         }
         let core = self.core()?;
         let known = match access::claims(headers) {
-            Some(id) => core.ingest.look(move |shard| shard.fleet.find(&id).and_then(|at| shard.fleet.get(at)).map(|e| e.key_hash)).await?,
+            Some(id) => core.ingest.look(|shard| shard.fleet.find(&id).and_then(|at| shard.fleet.get(at)).map(|e| e.key_hash)).await,
             None => None,
         };
         Ok(core.access.authorise(headers, need, known)?)

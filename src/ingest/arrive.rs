@@ -54,15 +54,14 @@ impl Arriving {
 
 impl Ingest {
     /// Begins with an uncompressed upload whose rows are most likely known, as its endpoint has sent a scan before. Others are to be read whole.
-    pub fn arrive(&self, admitted: &Admitted<'_>, endpoint: &str, first: &[u8], now_ms: i64) -> Option<Arriving> {
+    pub async fn arrive(&self, admitted: &Admitted<'_>, endpoint: &str, first: &[u8], now_ms: i64) -> Option<Arriving> {
         if scap::is_xml(first) {
             return None;
         }
-        let shard = self.try_read()?;
-        held(&shard, endpoint)?;
-        let followed = follower(&shard, endpoint).stop();
+        let begin = |shard: &Shard| held(shard, endpoint).map(|_| (follower(shard, endpoint).stop(), shard.fleet.rows.epoch()));
+        let (followed, epoch) = self.look(begin).await?;
         let bill = self.bill(admitted, endpoint, now_ms);
-        let (pieces, epoch) = (Pieces::within(bill.most_new), shard.fleet.rows.epoch());
+        let pieces = Pieces::within(bill.most_new);
         Some(Arriving { bill, pieces, followed, epoch, bytes: 0 })
     }
 
@@ -70,22 +69,13 @@ impl Ingest {
     pub async fn take_piece(self: &Arc<Self>, mut arriving: Arriving, piece: Bytes) -> Result<Arriving, IngestError> {
         arriving.bytes += piece.len();
         let bill = arriving.bill.clone();
-        let taken = match self.take_here(&mut arriving, &piece) {
-            Some(taken) => taken.map(|()| arriving),
-            None => {
-                let ingest = self.clone();
-                compute(move || arriving.take(&ingest.read(), &piece).map(|()| arriving)).await?
-            }
+        let taken = if arriving.pieces.new_rows() > HERE_NEW {
+            let ingest = self.clone();
+            compute(move || arriving.take(&ingest.read(), &piece).map(|()| arriving)).await?
+        } else {
+            self.look(|shard| arriving.take(shard, &piece)).await.map(|()| arriving)
         };
         taken.map_err(|e| self.turned_back(&bill, 0, e))
-    }
-
-    fn take_here(&self, arriving: &mut Arriving, piece: &[u8]) -> Option<Result<(), IngestError>> {
-        if arriving.pieces.new_rows() > HERE_NEW {
-            return None;
-        }
-        let shard = self.try_read()?;
-        Some(arriving.take(&shard, piece))
     }
 
     /// All has come: what it comes to, once it is durable.
@@ -111,7 +101,7 @@ impl Ingest {
         now_ms: i64,
     ) -> Result<(Uploaded, bool), IngestError> {
         let (bill, bytes) = (arriving.bill.clone(), arriving.bytes);
-        let ended = self.end_here(arriving, now_ms)?;
+        let ended = self.end_here(arriving, now_ms).await?;
         if let Ended::Known(known) = ended {
             self.admission.recognised();
             return Ok((known, true));
@@ -133,15 +123,17 @@ impl Ingest {
         }
     }
 
-    fn end_here(&self, arriving: Arriving, now_ms: i64) -> Result<Ended, IngestError> {
+    async fn end_here(&self, arriving: Arriving, now_ms: i64) -> Result<Ended, IngestError> {
         if arriving.pieces.new_rows() > HERE_NEW {
             return Ok(Ended::NotHere(Box::new(arriving)));
         }
-        let Some(shard) = self.try_read() else { return Ok(Ended::NotHere(Box::new(arriving))) };
         let endpoint = arriving.bill.endpoint.clone();
-        let prepared = arriving.finish(&shard)?;
-        let known = shard.unchanged(&endpoint, &prepared, self.durable.load(Ordering::Acquire), now_ms);
-        Ok(known.map_or(Ended::Prepared(prepared), Ended::Known))
+        let end = |shard: &Shard| {
+            let prepared = arriving.finish(shard)?;
+            let known = shard.unchanged(&endpoint, &prepared, self.durable.load(Ordering::Acquire), now_ms);
+            Ok(known.map_or(Ended::Prepared(prepared), Ended::Known))
+        };
+        self.look(end).await
     }
 
     /// What was read under rows that are gone cannot be read again: its bytes are not kept. Its sender has them, and comes again.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use admission::{Admission, Admitted, Named, TurnedAway};
 
@@ -75,6 +75,8 @@ pub struct Ingest {
     poisoned: Arc<AtomicBool>,
     /// Number of the newest batch on the disk.
     durable: Arc<AtomicU64>,
+    /// Told whenever the writer has applied a batch.
+    applied: Arc<Notify>,
     /// One swap at a time.
     swapping: tokio::sync::Mutex<()>,
     /// What uploads may be compressed with.
@@ -90,16 +92,18 @@ pub struct Writer {
     metrics: Arc<Metrics>,
     poisoned: Arc<AtomicBool>,
     durable: Arc<AtomicU64>,
+    applied: Arc<Notify>,
     /// Told when there is something new to deliver.
-    wake: Arc<tokio::sync::Notify>,
+    wake: Arc<Notify>,
 }
 
 /// A pipeline around a loaded shard and its store. The writer is to be run on a thread of its own.
-pub fn pipeline(shard: Shard, store: Box<dyn Store>, metrics: Arc<Metrics>, wake: Arc<tokio::sync::Notify>) -> (Ingest, Writer) {
+pub fn pipeline(shard: Shard, store: Box<dyn Store>, metrics: Arc<Metrics>, wake: Arc<Notify>) -> (Ingest, Writer) {
     let limits = shard.limits().clone();
     let shard = Arc::new(RwLock::new(shard));
     let poisoned = Arc::new(AtomicBool::new(false));
     let durable = Arc::new(AtomicU64::new(0));
+    let applied = Arc::new(Notify::new());
     // As many as may be admitted, and some for everything else that changes state.
     let (sender, jobs) = mpsc::channel(2 * limits.uploads_in_flight + 256);
     let ingest = Ingest {
@@ -110,10 +114,11 @@ pub fn pipeline(shard: Shard, store: Box<dyn Store>, metrics: Arc<Metrics>, wake
         metrics: metrics.clone(),
         poisoned: poisoned.clone(),
         durable: durable.clone(),
+        applied: applied.clone(),
         swapping: tokio::sync::Mutex::new(()),
         dictionaries: Dictionaries::default(),
     };
-    (ingest, Writer { shard, store, jobs, limits, metrics, poisoned, durable, wake })
+    (ingest, Writer { shard, store, jobs, limits, metrics, poisoned, durable, applied, wake })
 }
 
 impl Ingest {
@@ -122,7 +127,7 @@ impl Ingest {
         self.shard.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The same where waiting for the writer would hold up others: nothing while it applies a batch, which may judge the whole fleet.
+    /// The same where nobody waits for the writer: nothing while it applies a batch, which may judge the whole fleet.
     pub fn try_read(&self) -> Option<RwLockReadGuard<'_, Shard>> {
         match self.shard.try_read() {
             Ok(shard) => Some(shard),
@@ -131,13 +136,16 @@ impl Ingest {
         }
     }
 
-    /// Looks at the state from a task: at once if nobody writes, else without holding up the thread that the task is on.
-    pub async fn look<T: Send + 'static>(self: &Arc<Self>, look: impl FnOnce(&Shard) -> T + Send + 'static) -> Result<T, Panicked> {
-        if let Some(shard) = self.try_read() {
-            return Ok(look(&shard));
+    /// Looks at the state from a task, as soon as the writer is not changing it. Nobody's thread is held up meanwhile.
+    pub async fn look<T>(&self, look: impl FnOnce(&Shard) -> T) -> T {
+        loop {
+            // Before it is tried: who is let in while it is tried is told as well.
+            let applied = self.applied.notified();
+            if let Some(shard) = self.try_read() {
+                return look(&shard);
+            }
+            applied.await;
         }
-        let ingest = self.clone();
-        compute(move || look(&ingest.read())).await
     }
 
     pub fn limits(&self) -> &Limits {
@@ -228,11 +236,8 @@ impl Ingest {
         now_ms: i64,
     ) -> Result<(Uploaded, bool), IngestError> {
         let hash = BodyHash::of(&body);
-        // Not recognising what is known costs time, no more.
-        let known = self.try_read().and_then(|shard| {
-            let durable = self.durable.load(Ordering::Acquire);
-            shard.fleet.find(endpoint).and_then(|at| shard.recognise(at, &hash, durable, now_ms))
-        });
+        let durable = || self.durable.load(Ordering::Acquire);
+        let known = self.look(|shard| shard.fleet.find(endpoint).and_then(|at| shard.recognise(at, &hash, durable(), now_ms))).await;
         if let Some(known) = known {
             self.admission.recognised();
             return Ok((known, true));
@@ -242,7 +247,7 @@ impl Ingest {
         let mut brought = 0;
         // Rows or pack may change between decoding and applying; then it is decoded again. That is rare, and twice in a row rarer.
         for _ in 0..5 {
-            let (prepared, ours) = match self.prepare_here(&bill, encoding, &body, hash) {
+            let (prepared, ours) = match self.prepare_here(&bill, encoding, &body, hash).await {
                 Some(prepared) => (prepared?, false),
                 None => {
                     let (ingest, of, bytes) = (self.clone(), bill.clone(), body.clone());
@@ -269,8 +274,8 @@ impl Ingest {
     /// The endpoint's last scan is still this one: an upload without a body.
     pub async fn check_in(self: &Arc<Self>, endpoint: &str, digest: Digest, now_ms: i64) -> Result<Uploaded, IngestError> {
         let mut admitted = self.admit(endpoint, Some(0), now_ms)?;
-        let (id, durable) = (endpoint.to_owned(), self.durable.clone());
-        let known = self.look(move |shard| shard.check_in(&id, digest, durable.load(Ordering::Acquire), now_ms)).await?;
+        let durable = || self.durable.load(Ordering::Acquire);
+        let known = self.look(|shard| shard.check_in(endpoint, digest, durable(), now_ms)).await;
         let result = match known {
             Err(refusal) => Err(IngestError::Refused(refusal)),
             Ok(Some(known)) => {
@@ -322,6 +327,15 @@ fn apply(shard: &mut Shard, inputs: Vec<Input>, now_ms: i64) -> crate::shard::Ap
         Ok(pool) => pool.install(|| shard.apply(inputs, now_ms)),
         // No thread can be had; the common ones may do if they are not all waiting.
         Err(_) => shard.apply(inputs, now_ms),
+    }
+}
+
+/// Tells those who wait when it is dropped.
+struct Tell<'n>(&'n Notify);
+
+impl Drop for Tell<'_> {
+    fn drop(&mut self) {
+        self.0.notify_waiters();
     }
 }
 
@@ -380,6 +394,8 @@ impl Writer {
         let ticks = inputs.iter().any(|i| matches!(i, Input::Tick));
         let count = inputs.len() as u64;
         let mut applied = {
+            // Dropped after the lock, also where something panics.
+            let _applied = Tell(&self.applied);
             let mut shard = self.shard.write().unwrap_or_else(PoisonError::into_inner);
             let mut applied = apply(&mut shard, inputs, now_ms);
             if ticks {

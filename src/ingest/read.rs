@@ -1,5 +1,7 @@
 //! The part of an upload that computes: `body -> inflated -> rows -> new rows asked what the rules want to know`, against the fleet as it is.
 
+use std::cell::RefCell;
+
 use super::admission::Admitted;
 use super::{Ingest, IngestError};
 use crate::fleet::follow::{Follower, Way};
@@ -16,8 +18,35 @@ const HERE_BYTES: usize = 1 << 20;
 /// New rows that are asked there; more are the work of the pool.
 pub(super) const HERE_NEW: usize = 64;
 
+/// Memory for an inflated document, which the thread uses again.
+struct Text(Vec<u8>);
+
 thread_local! {
-    static TEXT: std::cell::RefCell<Vec<u8>> = const { std::cell::RefCell::new(Vec::new()) };
+    static TEXTS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// So many are kept for a thread: more than one is in use where uploads wait for the state. And one huge upload does not keep its memory for ever.
+const TEXTS_MAX: usize = 4;
+const TEXT_BYTES: usize = 4 << 20;
+
+impl Text {
+    fn new() -> Text {
+        Text(TEXTS.with_borrow_mut(Vec::pop).unwrap_or_default())
+    }
+}
+
+impl Drop for Text {
+    fn drop(&mut self) {
+        let text = std::mem::take(&mut self.0);
+        let keep = |texts: &RefCell<Vec<Vec<u8>>>| {
+            let mut texts = texts.borrow_mut();
+            if texts.len() < TEXTS_MAX && text.capacity() <= TEXT_BYTES {
+                texts.push(text);
+            }
+        };
+        // A thread that ends keeps nothing.
+        TEXTS.try_with(keep).unwrap_or_default();
+    }
 }
 
 /// An upload whose rows are known, or known to be new.
@@ -70,8 +99,8 @@ impl Ingest {
         }
     }
 
-    /// Prepares an upload at once, if it is one of those that take no time: of an endpoint that sent one before, small enough, mostly known. Nothing here waits.
-    pub(super) fn prepare_here(
+    /// Prepares an upload here, if it is one of those that take no time: of an endpoint that sent one before, small enough, mostly known. No thread waits.
+    pub(super) async fn prepare_here(
         &self,
         bill: &Bill,
         encoding: Encoding,
@@ -82,21 +111,12 @@ impl Ingest {
             return None;
         }
         let timer = self.metrics.prepare_seconds.start_timer();
-        let prepared = TEXT.with_borrow_mut(|text| {
-            let document = match self.text(bill, encoding, body, text) {
-                Ok(document) => document,
-                Err(e) => return Some(Err(e)),
-            };
-            if scap::is_xml(document) {
-                return None;
-            }
-            let shard = self.try_read()?;
-            held(&shard, &bill.endpoint)?;
-            match read(&shard, &bill.endpoint, document, bill.most_new) {
-                Ok(read) => (read.decoded.new.len() <= HERE_NEW).then(|| Ok(ask(&shard, read, hash))),
-                Err(e) => Some(Err(self.undecoded(bill, e))),
-            }
-        });
+        let mut text = Text::new();
+        let prepared = match self.text(bill, encoding, body, &mut text.0) {
+            Ok(document) if scap::is_xml(document) => None,
+            Ok(document) => self.look(|shard| self.prepare_known(shard, bill, document, hash)).await,
+            Err(e) => Some(Err(e)),
+        };
         match prepared {
             Some(_) => timer.observe_duration(),
             None => drop(timer.stop_and_discard()),
@@ -104,27 +124,29 @@ impl Ingest {
         prepared
     }
 
+    fn prepare_known(&self, shard: &Shard, bill: &Bill, document: &[u8], hash: BodyHash) -> Option<Result<Prepared, IngestError>> {
+        held(shard, &bill.endpoint)?;
+        match read(shard, &bill.endpoint, document, bill.most_new) {
+            Ok(read) => (read.decoded.new.len() <= HERE_NEW).then(|| Ok(ask(shard, read, hash))),
+            Err(e) => Some(Err(self.undecoded(bill, e))),
+        }
+    }
+
     /// Prepares any upload; and whether it was us who named its base.
     pub(super) fn prepare(&self, bill: &Bill, encoding: Encoding, body: &[u8], hash: BodyHash) -> Result<(Prepared, bool), IngestError> {
         let timer = self.metrics.prepare_seconds.start_timer();
-        let prepared = TEXT.with_borrow_mut(|text| {
-            let document = self.text(bill, encoding, body, text)?;
-            let shard = self.read();
-            let ours = scap::is_xml(document);
-            let read = if ours {
-                read(&shard, &bill.endpoint, &native_of(&shard, &bill.endpoint, document)?, bill.most_new)
-            } else {
-                read(&shard, &bill.endpoint, document, bill.most_new)
-            };
-            let prepared = ask(&shard, read.map_err(|e| self.undecoded(bill, e))?, hash);
-            // One huge upload does not keep its memory for ever.
-            if text.capacity() > 4 << 20 {
-                *text = Vec::new();
-            }
-            Ok::<_, IngestError>((prepared, ours))
-        })?;
+        let mut text = Text::new();
+        let document = self.text(bill, encoding, body, &mut text.0)?;
+        let shard = self.read();
+        let ours = scap::is_xml(document);
+        let read = if ours {
+            read(&shard, &bill.endpoint, &native_of(&shard, &bill.endpoint, document)?, bill.most_new)
+        } else {
+            read(&shard, &bill.endpoint, document, bill.most_new)
+        };
+        let prepared = ask(&shard, read.map_err(|e| self.undecoded(bill, e))?, hash);
         timer.observe_duration();
-        Ok(prepared)
+        Ok((prepared, ours))
     }
 
     fn text<'t>(&self, bill: &Bill, encoding: Encoding, body: &'t [u8], text: &'t mut Vec<u8>) -> Result<&'t [u8], IngestError> {

@@ -82,7 +82,7 @@ impl Ingest {
         let digest = catalog.digest();
         // Nothing turns: there is only news to be told.
         let of = digest.clone();
-        if self.look(move |shard| shard.catalog_digest() == of).await? {
+        if self.look(|shard| shard.catalog_digest() == of).await {
             return self.submit(Input::Catalog { catalog, news }).await.map(drop);
         }
         self.go("catalog", &digest, &Swap::Catalog(catalog, news)).await
@@ -182,7 +182,7 @@ fn drive(ingest: &Weak<Ingest>, watching: Watching, to: Swap) -> Ended {
         }
         let others_wait = here.others_wait();
         drop(here);
-        // Uploads never have less than half of the time.
+        // Of the time in which the state is locked for looking, uploads that wait have half.
         if others_wait {
             std::thread::sleep(begun.elapsed().min(PAUSE));
         } else {

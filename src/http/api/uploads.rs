@@ -95,7 +95,7 @@ pub async fn scan(call: Call) -> Answer {
     // Most bodies have come whole by now, or must be whole to be inflated. Others are read as they come.
     let arriving = match &first {
         Some(first) if encoding == Encoding::Identity && !pieces.is_end() => {
-            ingest.arrive(&admitted, call.param(0), first, clock::now_ms())
+            ingest.arrive(&admitted, call.param(0), first, clock::now_ms()).await
         }
         _ => None,
     };
