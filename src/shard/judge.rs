@@ -52,14 +52,13 @@ impl Shard {
         }
         let own = held.plus.iter().flat_map(|r| fleet.rows.hits(*r)).filter(|hit| terms.binary_search(&hit.term).is_ok());
         own.for_each(|hit| tallies.add(pack, *hit));
-        let old = fleet.classes.verdicts(before);
         let selected = |rule: RuleId| policy.selected.get(rule.index()).is_none_or(|s| *s);
         let judged = rules.into_iter().filter(|r| selected(*r)).map(|rule| (rule, tallies.judge(pack, rule, &states, &joined) as u8));
-        let turned: Vec<(RuleId, u8)> = judged.filter(|(rule, verdict)| old[rule.index()] != *verdict).collect();
+        let turned: Vec<(RuleId, u8)> = judged.filter(|(rule, verdict)| fleet.classes.verdict(before, *rule) as u8 != *verdict).collect();
         if turned.is_empty() {
             return Judged::Same;
         }
-        let mut verdicts = old.to_vec();
+        let mut verdicts = fleet.classes.verdicts(before);
         turned.into_iter().for_each(|(rule, verdict)| verdicts[rule.index()] = verdict);
         Judged::All(verdicts)
     }

@@ -18,6 +18,7 @@ use crate::fleet::follow::Way;
 use crate::fleet::image::{ImageId, difference, is_near, turn};
 use crate::fleet::rows::{RowId, Said};
 use crate::fleet::{EndpointId, Held, Tables};
+use crate::history::trend::OfVerdicts;
 use crate::judge::Verdict;
 use crate::scan::digest::Digest;
 use crate::scan::native::{DecodedTable, Header, NEW, NewRow};
@@ -88,6 +89,12 @@ pub struct Uploaded {
     pub verdicts: BTreeMap<&'static str, u32>,
     /// Tasks that wait for the endpoint.
     pub tasks: usize,
+}
+
+/// What the class said that an endpoint left.
+struct Left {
+    verdicts: Vec<u8>,
+    counted: OfVerdicts,
 }
 
 /// The facts of an upload as a whole scan, interned.
@@ -178,17 +185,14 @@ impl Shard {
     }
 
     fn uploaded(&self, at: EndpointId, held: &Held, changed: bool) -> Uploaded {
-        let mut verdicts = BTreeMap::new();
-        for (verdict, n) in self.verdict_counts(held.class) {
-            verdicts.insert(verdict.name(), n);
-        }
+        let verdicts = self.verdict_counts(held.class).map(|(verdict, n)| (verdict.name(), n)).collect();
         let tasks = self.open_tasks(at).count();
         Uploaded { scan: held.digest.to_string(), sequence: held.sequence, changed, verdicts, tasks }
     }
 
     /// How many rules have each verdict in a class; all verdicts, the requirements of baselines left out.
-    pub fn verdict_counts(&self, class: ClassId) -> Vec<(Verdict, u32)> {
-        Verdict::ALL.into_iter().zip(self.fleet.classes.summary(class)).collect()
+    pub fn verdict_counts(&self, class: ClassId) -> impl Iterator<Item = (Verdict, u32)> {
+        Verdict::ALL.into_iter().zip(self.fleet.classes.summary(class))
     }
 
     /// Asks the new rows of an upload again, if they were asked by another pack or catalog and are few.
@@ -222,18 +226,16 @@ impl Shard {
             self.live_mut(at).keep(&body, held.sequence, batch);
             return Ok(self.uploaded(at, held, false));
         }
-        // Taken now: the class before is gone when this was its last endpoint.
-        let old = before.as_ref().map(|h| self.fleet.classes.verdicts(h.class));
         let stood = self.before_turn(before.as_ref(), at, &facts.tables, &facts.added, &facts.removed);
-        let held = self.hold(at, before.as_ref(), &facts, now_ms, out);
+        let (held, left) = self.hold(at, before.as_ref(), &facts, now_ms, out);
         self.live_mut(at).keep(&body, held.sequence, batch);
         self.after_turn(at, id, stood, (&facts.added, &facts.removed), now_ms, out);
-        if old.is_none() {
-            self.history_mut().who(crate::history::record::Who::Scanned { number: at.0 });
-        }
-        match before.as_ref().zip(old) {
-            None => self.first_scan(at, id, &held, now_ms, out),
-            Some((before, old)) => self.turned(at, id, (before, &old), &held, &facts, now_ms, out),
+        match &before {
+            None => {
+                self.history_mut().who(crate::history::record::Who::Scanned { number: at.0 });
+                self.first_scan(at, id, &held, now_ms, out);
+            }
+            Some(before) => self.turned(at, id, (before, left), &held, &facts, now_ms, out),
         }
         self.check_baselines(at, id, true, now_ms, out);
         Ok(self.uploaded(at, &held, true))
@@ -325,25 +327,24 @@ impl Shard {
         id
     }
 
-    /// Puts the facts in the place of the last ones, judged.
-    fn hold(&mut self, at: EndpointId, before: Option<&Held>, facts: &Facts, now_ms: i64, out: &mut Applied) -> Held {
+    /// Puts the facts in the place of the last ones, judged; and tells which class it left for another.
+    fn hold(&mut self, at: EndpointId, before: Option<&Held>, facts: &Facts, now_ms: i64, out: &mut Applied) -> (Held, Option<Left>) {
         let (image, plus, minus) = self.place(before, &facts.rows, out);
         let sequence = before.map_or(0, |h| h.sequence) + 1;
         let tables = self.share_tables(&facts.tables, out);
         let mut held = Held { image, plus, minus, tables, digest: facts.digest, sequence, received_ms: now_ms, class: 0 };
-        // Taken now: the class before is gone when this was its last endpoint.
-        let verdicts = before.map(|h| self.verdicts_for_trend(h.class));
-        held.class = self.classify(before, &held, facts, out);
+        let (class, left) = self.classify(before, &held, facts, out);
+        held.class = class;
         self.fleet.place(at, held.clone());
-        if before.is_none_or(|h| h.class != held.class) {
-            self.trend_verdicts(at, verdicts, held.class);
+        if before.is_none() || left.is_some() {
+            self.trend_verdicts(at, left.as_ref().map(|l| l.counted), held.class);
         }
         self.store_endpoint(at, out);
         // Both are to be done: an image more may be one too many.
         if matches!(facts.rows, RowSet::Whole { .. }) && (self.gather(at, out) | self.thin(out)) {
             held = self.fleet.get(at).and_then(|e| e.held.clone()).unwrap_or(held);
         }
-        held
+        (held, left)
     }
 
     /// Gives an endpoint and others like it an image of their own, if there are enough of them.
@@ -394,10 +395,10 @@ impl Shard {
     }
 
     /// Judges the endpoint, and moves it to the class of its verdicts if they turned.
-    fn classify(&mut self, before: Option<&Held>, held: &Held, facts: &Facts, out: &mut Applied) -> ClassId {
+    fn classify(&mut self, before: Option<&Held>, held: &Held, facts: &Facts, out: &mut Applied) -> (ClassId, Option<Left>) {
         let verdicts = match before.filter(|h| h.tables == held.tables) {
             Some(before) => match self.judge_changed(before.class, held, facts.added.iter().chain(&facts.removed)) {
-                Judged::Same => return before.class,
+                Judged::Same => return (before.class, None),
                 Judged::All(verdicts) => verdicts,
             },
             None => self.judge(held),
@@ -407,12 +408,16 @@ impl Shard {
         if new_class {
             self.store_class(class, &verdicts, out);
         }
+        // Taken now: the class before is gone when this was its last endpoint.
+        let left = before
+            .filter(|h| h.class != class)
+            .map(|h| Left { verdicts: self.fleet.classes.verdicts(h.class), counted: self.verdicts_for_trend(h.class) });
         if let Some(before) = before
             && self.fleet.classes.leave(before.class)
         {
             self.drop_class(before.class, out);
         }
-        class
+        (class, left)
     }
 
     /// INVARIANT: what an endpoint fails from its first scan on is not written down rule by rule; it is one event.
@@ -425,7 +430,7 @@ impl Shard {
             .map(|r| json!({"rule": self.pack.rule_id(r), "severity": self.pack.rule(r).severity}))
             .take(FAILING_MAX)
             .collect();
-        let verdicts: BTreeMap<_, _> = self.verdict_counts(held.class).into_iter().map(|(v, n)| (v.name(), n)).collect();
+        let verdicts: BTreeMap<_, _> = self.verdict_counts(held.class).map(|(v, n)| (v.name(), n)).collect();
         let data = json!({"scan": held.digest.to_string(), "verdicts": verdicts, "failing": failing, "cause": Cause::EndpointChanged,
             "patches": super::patches::shown(&self.posture(at))});
         self.event("endpoint.first_scan", Some(id), data, now_ms, true, out);
@@ -437,14 +442,14 @@ impl Shard {
         &mut self,
         at: EndpointId,
         id: &str,
-        (before, old): (&Held, &[u8]),
+        (before, left): (&Held, Option<Left>),
         held: &Held,
         facts: &Facts,
         now_ms: i64,
         out: &mut Applied,
     ) {
-        let new = self.fleet.classes.verdicts(held.class);
-        let flips: Vec<Flip> = drift::diff(old, &new).into_iter().filter(|f| !self.pack.rule(f.rule).requirement).collect();
+        let turned = left.map_or_else(Vec::new, |left| drift::diff(&left.verdicts, &self.fleet.classes.verdicts(held.class)));
+        let flips: Vec<Flip> = turned.into_iter().filter(|f| !self.pack.rule(f.rule).requirement).collect();
         self.record_flips(at, &flips, &mut out.batch);
         if !flips.is_empty() {
             let told: Vec<_> = flips.iter().map(|f| json!({"rule": self.pack.rule_id(f.rule), "from": f.from, "to": f.to})).collect();

@@ -57,7 +57,7 @@ fn scan_of(held: &Held) -> Value {
 }
 
 fn summary(shard: &Shard, held: &Held) -> BTreeMap<&'static str, u32> {
-    shard.verdict_counts(held.class).into_iter().map(|(v, n)| (v.name(), n)).collect()
+    shard.verdict_counts(held.class).map(|(v, n)| (v.name(), n)).collect()
 }
 
 /// An endpoint by id, or the problem that there is none.

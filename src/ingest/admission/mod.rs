@@ -11,7 +11,7 @@ mod budget;
 mod lanes;
 
 use std::hash::BuildHasher;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use foldhash::quality::RandomState;
@@ -134,6 +134,8 @@ pub struct Admission {
     hasher: RandomState,
     pace: Pace,
     names: Mutex<Vec<Named>>,
+    /// Uploads that were admitted and are not answered yet.
+    in_flight: Arc<AtomicUsize>,
 }
 
 /// How many places there are.
@@ -160,6 +162,7 @@ pub struct Admitted<'a> {
 
 impl Drop for Admitted<'_> {
     fn drop(&mut self) {
+        self.admission.in_flight.fetch_sub(1, Ordering::Relaxed);
         let mut part = self.admission.part(self.key);
         if let Some(recent) = part.recent.get_mut(&self.key) {
             recent.in_flight = recent.in_flight.saturating_sub(1);
@@ -206,7 +209,13 @@ impl Admission {
             hasher: RandomState::default(),
             pace: Pace::default(),
             names: Mutex::default(),
+            in_flight: Arc::default(),
         }
+    }
+
+    /// How many uploads were admitted and are not answered yet, now and later.
+    pub fn in_flight(&self) -> Arc<AtomicUsize> {
+        self.in_flight.clone()
     }
 
     fn part(&self, key: u64) -> MutexGuard<'_, Part> {
@@ -220,6 +229,7 @@ impl Admission {
         let key = self.hasher.hash_one(endpoint);
         let big = length.is_none_or(|n| n > u64::try_from(self.sizes.big_bytes).unwrap_or(u64::MAX));
         self.count(key, endpoint, now_ms)?;
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
         let mut admitted = Admitted { admission: self, key, place: None, big };
         let (places, limit) = if big { (&self.big, self.sizes.big) } else { (&self.small, self.sizes.reading) };
         let name = if big { "uploads_in_flight" } else { "uploads_reading" };
