@@ -12,6 +12,8 @@ use http_body_util::Full;
 use hyper::client::conn::http1::SendRequest;
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, HOST};
 use hyper::{Request, StatusCode};
+use muster::limits::Limits;
+use muster::scan::inflate::{Encoding, inflate};
 use muster::simulate::document::id;
 use muster::simulate::fleet::Fleet;
 use rayon::prelude::*;
@@ -24,6 +26,8 @@ const CLIENTS: usize = 64;
 const ROUNDS: u32 = 5;
 /// Machines that send in a round, each once. Those of a round are others than those of the others.
 const SENDERS: u32 = 4_000;
+/// Rounds in which they send as `muster agent` does.
+const AGENTS: u32 = 3;
 /// What machines go through between two runs that send after a patch wave.
 const WAVE: u32 = 24;
 
@@ -39,6 +43,7 @@ pub(super) struct Machines {
 struct Body {
     path: String,
     key: String,
+    encoding: &'static str,
     bytes: Bytes,
 }
 
@@ -46,7 +51,7 @@ impl Body {
     /// To the daemon, or to a path of the other server.
     fn request(&self, path: Option<&str>) -> Request<Full<Bytes>> {
         let request = Request::put(path.unwrap_or(&self.path)).header(HOST, "bench").header(AUTHORIZATION, &self.key);
-        request.header(CONTENT_ENCODING, "zstd").body(Full::new(self.bytes.clone())).unwrap()
+        request.header(CONTENT_ENCODING, self.encoding).body(Full::new(self.bytes.clone())).unwrap()
     }
 }
 
@@ -58,6 +63,10 @@ pub(super) fn keys(path: &Path) -> HashMap<String, String> {
 
 /// What machines send in a round, at a step of theirs.
 fn bodies(machines: &Machines, round: u32, step: u32) -> Vec<Body> {
+    encoded(machines, round, step, |_, document| ("zstd", zstd::bulk::compress(document, 3).unwrap()))
+}
+
+fn encoded(machines: &Machines, round: u32, step: u32, encode: impl Fn(usize, &[u8]) -> (&'static str, Vec<u8>) + Sync) -> Vec<Body> {
     let Machines { fleet, keys, endpoints, .. } = machines;
     let made = Instant::now();
     let body = |n: u32| {
@@ -66,9 +75,10 @@ fn bodies(machines: &Machines, round: u32, step: u32) -> Vec<Body> {
         let document = fleet.facts(number, step).document();
         let id = id(number);
         let key = keys[&id].clone();
-        Body { path: format!("/v1/endpoints/{id}/scan"), key, bytes: zstd::bulk::compress(&document, 3).unwrap().into() }
+        let (encoding, bytes) = encode(usize::try_from(n).unwrap(), &document);
+        Body { path: format!("/v1/endpoints/{id}/scan"), key, encoding, bytes: bytes.into() }
     };
-    let bodies: Vec<Body> = (0..SENDERS.min(endpoints / (ROUNDS + 3))).into_par_iter().map(body).collect();
+    let bodies: Vec<Body> = (0..SENDERS.min(endpoints / (ROUNDS + 3 + AGENTS))).into_par_iter().map(body).collect();
     let (count, kilobytes, seconds) = (bodies.len(), bodies[0].bytes.len() >> 10, made.elapsed().as_secs_f64());
     println!("  round {round}: {count} bodies of {kilobytes} kB made in {seconds:.1} s");
     bodies
@@ -115,6 +125,49 @@ pub(super) fn run(machines: &Machines, daemon: SocketAddr, report: &mut Report) 
     let ours = runtime.block_on(send(bodies.clone(), daemon, None)).0;
     let anchor = runtime.block_on(send(bodies, other, Some("/inflate"))).0;
     report.line("", "  scans after a patch wave, zstd / read and inflate", Unit::PerSecond, ours, Some(anchor));
+    as_agents(machines, daemon, other, report);
+}
+
+/// Changed scans as agents send them: with the dictionary that each was offered, if there is one for it.
+fn as_agents(machines: &Machines, daemon: SocketAddr, other: SocketAddr, report: &mut Report) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let (mut ours, mut anchor, mut offered, mut sizes) = (Vec::new(), Vec::new(), 0, [0; 2]);
+    for round in ROUNDS + 3..ROUNDS + 3 + AGENTS {
+        let plain = bodies(machines, round, machines.run + 1);
+        let dictionaries = runtime.block_on(dictionaries(&plain, daemon));
+        offered += dictionaries.iter().flatten().count();
+        let bodies = encoded(machines, round, machines.run + 1, |at, document| match &dictionaries[at] {
+            Some(dictionary) => ("dcz", muster::dictionary::compress(document, dictionary).unwrap()),
+            None => ("zstd", zstd::bulk::compress(document, 3).unwrap()),
+        });
+        for (size, bodies) in sizes.iter_mut().zip([&plain, &bodies]) {
+            *size += bodies.iter().map(|b| b.bytes.len()).sum::<usize>() / bodies.len() / usize::try_from(AGENTS).unwrap();
+        }
+        ours.push(runtime.block_on(send(Arc::new(bodies), daemon, None)).0);
+        anchor.push(runtime.block_on(send(Arc::new(plain), other, Some("/inflate"))).0);
+    }
+    println!("  {offered} were offered a dictionary: {} bytes instead of {}", sizes[1], sizes[0]);
+    let name = "  changed scans, zstd with a dictionary / plain zstd read and inflated";
+    report.line("", name, Unit::PerSecond, median_of(ours), median_of(anchor));
+}
+
+/// What each sender is offered.
+async fn dictionaries(senders: &[Body], daemon: SocketAddr) -> Vec<Option<Arc<Vec<u8>>>> {
+    let (mut sender, mut known, mut all) = (connect(daemon).await, HashMap::new(), Vec::new());
+    for body in senders {
+        let request = Request::get("/v1/dictionary").header(HOST, "bench").header(AUTHORIZATION, &body.key).body(Full::default()).unwrap();
+        let (status, zipped) = exchange(&mut sender, request).await;
+        all.push((status == StatusCode::OK).then(|| {
+            let read = || {
+                let mut text = Vec::new();
+                inflate(Encoding::Zstd, &zipped, &Limits::default(), &mut text).unwrap();
+                Arc::new(text)
+            };
+            known.entry(zipped.clone()).or_insert_with(read).clone()
+        }));
+    }
+    println!("  {} dictionaries", known.len());
+    all
 }
 
 /// What is answered without and during a swap, while machines send as fast as they can: each goes to and fro between two steps, so that every scan is a changed one.

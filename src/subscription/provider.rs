@@ -218,7 +218,7 @@ impl Gatherer {
         waiting.reverse();
         let asked = waiting.len();
         let (mut running, mut failed, mut unchecked) = (JoinSet::<Done>::new(), Vec::new(), 0usize);
-        let mut journal = None;
+        let (mut journal, mut given_up) = (None, false);
         while !waiting.is_empty() || !running.is_empty() {
             while running.len() < AT_ONCE
                 && let Some((listed, known)) = waiting.pop()
@@ -245,14 +245,19 @@ impl Gatherer {
                 Err(error) => {
                     out.files.extend(known.get(&listed.url).cloned());
                     failed.push(format!("`{}`: {error}", super::shown(&listed.url)));
+                    // Those that are being fetched are still taken: the next sync goes on from them.
                     if failed.len() >= FAILURES.min(asked) && failed.len() >= asked / 10 {
-                        let first = failed.swap_remove(0);
-                        return Err(FeedError::Documents { failed: failed.len() + 1, all: asked, first });
+                        given_up = true;
+                        waiting.clear();
                     }
                 }
             }
             let done = total - waiting.len() - running.len();
             (self.progress)(&self.feed.name, Step::Documents { done, total });
+        }
+        if given_up {
+            let first = failed.swap_remove(0);
+            return Err(FeedError::Documents { failed: failed.len() + 1, all: asked, first });
         }
         out.files.sort_by(|a, b| a.name.cmp(&b.name));
         failed.sort();
