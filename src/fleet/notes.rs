@@ -3,7 +3,7 @@
 use crate::patch::{Note, PatchId};
 
 /// Notes from one that can be found at once to the next.
-const BLOCK: usize = 32;
+const BLOCK: usize = 16;
 
 /// Half of what a list of them takes, or less.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

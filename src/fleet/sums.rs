@@ -66,6 +66,13 @@ fn next<'n>(notes: &mut &'n [Note], patch: PatchId) -> &'n [Note] {
     these
 }
 
+/// What an image's notes say of a patch.
+fn sum_of(image: Option<&Notes>, patch: PatchId) -> Sum {
+    let mut sum = Sum::default();
+    image.into_iter().flat_map(|notes| notes.about(patch)).for_each(|note| sum.add(note));
+    sum
+}
+
 /// Sorted notes without those of the list; each of those takes one away.
 fn without<'n>(all: impl Iterator<Item = Note> + 'n, gone: &'n [Note]) -> impl Iterator<Item = Note> + 'n {
     let mut gone = gone.iter().copied().peekable();
@@ -135,7 +142,8 @@ impl<'f> Noted<'f> {
 
     /// The sums of these patches, which are sorted: one for each.
     pub fn sums_of(self, held: &Held, patches: &[PatchId]) -> Vec<Sum> {
-        let mut sums: Vec<Sum> = patches.iter().map(|patch| self.sum_at(held.image, *patch)).collect();
+        let image = self.image(held.image);
+        let mut sums: Vec<Sum> = patches.iter().map(|patch| sum_of(image, *patch)).collect();
         self.step(&mut sums, patches, &held.minus, &held.plus);
         sums
     }
@@ -148,9 +156,7 @@ impl<'f> Noted<'f> {
 
     /// The sum of one patch at an image.
     pub fn sum_at(self, image: ImageId, patch: PatchId) -> Sum {
-        let mut sum = Sum::default();
-        self.image_about(image, patch).for_each(|n| sum.add(n));
-        sum
+        sum_of(self.image(image), patch)
     }
 
     /// The patches of which an endpoint's own rows say something: the sum at its image, and at the endpoint.
