@@ -1,7 +1,6 @@
 //! A scan that is decoded while it arrives: `pieces of a body -> rows`. Each piece is read while it is in the cache of the thread that received it, and not kept.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 
@@ -130,7 +129,7 @@ impl Ingest {
         let endpoint = arriving.bill.endpoint.clone();
         let end = |shard: &Shard| {
             let prepared = arriving.finish(shard)?;
-            let known = shard.unchanged(&endpoint, &prepared, self.durable.load(Ordering::Acquire), now_ms);
+            let known = shard.unchanged(&endpoint, &prepared, self.durable(), now_ms);
             Ok(known.map_or(Ended::Prepared(prepared), Ended::Known))
         };
         self.look(end).await

@@ -153,6 +153,11 @@ impl Ingest {
         }
     }
 
+    /// Number of the newest batch on the disk.
+    fn durable(&self) -> u64 {
+        self.durable.load(Ordering::Acquire)
+    }
+
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -241,8 +246,7 @@ impl Ingest {
         now_ms: i64,
     ) -> Result<(Uploaded, bool), IngestError> {
         let hash = BodyHash::of(&body);
-        let durable = || self.durable.load(Ordering::Acquire);
-        let known = self.look(|shard| shard.fleet.find(endpoint).and_then(|at| shard.recognise(at, &hash, durable(), now_ms))).await;
+        let known = self.look(|shard| shard.fleet.find(endpoint).and_then(|at| shard.recognise(at, &hash, self.durable(), now_ms))).await;
         if let Some(known) = known {
             self.admission.recognised();
             return Ok((known, true));
@@ -279,8 +283,7 @@ impl Ingest {
     /// The endpoint's last scan is still this one: an upload without a body.
     pub async fn check_in(self: &Arc<Self>, endpoint: &str, digest: Digest, now_ms: i64) -> Result<Uploaded, IngestError> {
         let mut admitted = self.admit(endpoint, Some(0), now_ms)?;
-        let durable = || self.durable.load(Ordering::Acquire);
-        let known = self.look(|shard| shard.check_in(endpoint, digest, durable(), now_ms)).await;
+        let known = self.look(|shard| shard.check_in(endpoint, digest, self.durable(), now_ms)).await;
         let result = match known {
             Err(refusal) => Err(IngestError::Refused(refusal)),
             Ok(Some(known)) => {

@@ -97,7 +97,8 @@ impl Shard {
         }
     }
 
-    fn of_verdicts(&self, class: ClassId) -> OfVerdicts {
+    /// What the verdicts of a class add to the gauges.
+    pub(super) fn of_verdicts(&self, class: ClassId) -> OfVerdicts {
         let Trends { counted, by_severity: [a, b, c, d, e], .. } = &self.trends;
         let fail = |among| (Verdict::Fail, among);
         let asked = [(Verdict::Pass, counted), fail(a), fail(b), fail(c), fail(d), fail(e)];
@@ -130,10 +131,6 @@ impl Shard {
                 gauges.verdicts(&now, true);
             });
         }
-    }
-
-    pub(super) fn verdicts_for_trend(&self, class: ClassId) -> OfVerdicts {
-        self.of_verdicts(class)
     }
 
     pub(super) fn trend_posture(&mut self, at: EndpointId, before: &Posture, now: &Posture) {

@@ -411,7 +411,7 @@ impl Shard {
         // Taken now: the class before is gone when this was its last endpoint.
         let left = before
             .filter(|h| h.class != class)
-            .map(|h| Left { verdicts: self.fleet.classes.verdicts(h.class), counted: self.verdicts_for_trend(h.class) });
+            .map(|h| Left { verdicts: self.fleet.classes.verdicts(h.class), counted: self.of_verdicts(h.class) });
         if let Some(before) = before
             && self.fleet.classes.leave(before.class)
         {
