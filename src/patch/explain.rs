@@ -276,17 +276,14 @@ fn channel<'d>(heard: &Heard<'d>) -> &'d str {
     }
 }
 
-/// Fixes are compared where they come from the same place for the same thing.
-type Line = (Box<str>, (crate::version::Scheme, Numbering), String, Option<crate::feed::model::Module>);
+/// Fixes are compared where they come from the same place for the same thing. A module that has no name is as none: which one it is is not told.
+type Line = (Box<str>, (crate::version::Scheme, Numbering), String, String);
 
 fn line(heard: &Heard) -> Option<(Line, Order)> {
     // Of a system no version was compared.
     let compared = !heard.entry.fixed.is_empty() && !heard.version.is_empty();
     let order = heard.entry.order().filter(|_| compared)?;
-    let module = match &heard.entry.target {
-        Target::Package(package) => package.module.clone(),
-        Target::Windows(_) | Target::Product(_) => None,
-    };
+    let module = Conditions::of(heard.entry).module.into_owned();
     Some(((heard.version.clone(), (order.scheme, order.numbering), channel(heard).to_owned(), module), order))
 }
 

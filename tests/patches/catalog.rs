@@ -3,6 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use muster::feed::model::{
+    Advisory, Affected, End, Fix, FixState, Module, Package, PackageKind, Platform, Range, Source, Start, Target, Versions,
+};
 use muster::feed::{Batch, Sink, debian, msrc, osv};
 use muster::limits::Limits;
 use muster::patch::catalog::{Catalog, Part, Segment, compile, verify};
@@ -10,6 +13,7 @@ use muster::patch::define::{Definition, define};
 use muster::patch::{Says, explain};
 use muster::scan::Row;
 use muster::scan::table::TableId;
+use muster::version::Scheme;
 use proptest::prelude::*;
 
 use crate::advisories;
@@ -276,4 +280,39 @@ fn microsoft_over_systems_and_hotfixes() {
         rows.push(row("hotfix", &[("id", &definition.id)]));
     }
     assert!(same(&defined.definitions, &rows, 3) > 100);
+}
+
+/// Found by fuzzing: the definition kept fixes of a module without a name apart from those of no module.
+#[test]
+fn fixes_of_a_module_without_a_name_are_compared_with_those_of_none() {
+    let advisory = |id: &str, module: Option<Module>, fixed: &str| {
+        let package = Package {
+            ecosystem: "deb".into(),
+            platform: Some(Platform::new("debian", "12", "")),
+            kind: PackageKind::Binary,
+            name: "a".into(),
+            arches: Vec::new(),
+            module,
+        };
+        let below = Range { start: Start::Open, end: End::Before(fixed.into()) };
+        let versions = Versions { scheme: Some(Scheme::Dpkg), ranges: vec![below], exact: Vec::new(), text: "".into() };
+        let mut affected = Affected::new(Target::Package(package), versions, FixState::Fixed);
+        affected.fixes.push(Fix { version: fixed.into(), ..Fix::default() });
+        let mut out = Advisory::new(Source::Osv, "test", id);
+        out.affected.push(affected);
+        out
+    };
+    let named = Module { name: "m".into(), stream: "2".into() };
+    let feed = vec![
+        advisory("DSA-1", None, "2"),
+        advisory("DSA-2", Some(Module::unnamed()), "3"),
+        advisory("DSA-3", Some(Module { name: "".into(), stream: "2".into() }), "4"),
+        advisory("DSA-4", Some(named), "1.5"),
+    ];
+    let definitions = advisories::definitions(feed);
+    let installed = row("package", &[("name", "a"), ("version", "1"), ("format", "deb"), ("release", "debian:12")]);
+    let said = explained(&definitions, &installed, false);
+    let superseded: Vec<bool> = said.iter().map(|(_, says, under)| (*says == Says::Lacks) && *under).collect();
+    assert_eq!(superseded, [true, true, false, false], "{said:?}");
+    assert_eq!(asked(&catalog(vec![open(compile(&definitions, &[]).bytes)]), &installed, false), said);
 }

@@ -76,7 +76,7 @@ pub(super) fn ask(slots: &[Slot], row: &Row, fully: bool, out: &mut Vec<Note>) {
     if let Some(system) = &system {
         asking.system(system, facts::build(row.get("build").as_str().unwrap_or("")));
     }
-    asking.settle(row.table.name() == "os", system.as_deref().unwrap_or(""), out);
+    asking.settle(row.table.name() == "os", system.as_deref(), out);
 }
 
 fn hotfix(slots: &[Slot], id: &str, system: &str, out: &mut Vec<Note>) {
@@ -268,8 +268,8 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// What stands after all have spoken.
-    fn settle(mut self, system: bool, name: &str, out: &mut Vec<Note>) {
+    /// What stands after all have spoken. On a system of Windows one update brings along another.
+    fn settle(mut self, system: bool, windows: Option<&str>, out: &mut Vec<Note>) {
         self.take_away();
         let (lines, latest) = self.latest();
         let behind = |at: usize| lines.get(at).copied().flatten().is_some_and(|(line, fixed)| fixed < latest[line]);
@@ -285,7 +285,7 @@ impl<'a> Asking<'a> {
         said.dedup_by_key(|(patch, ..)| *patch);
         let wanted: BTreeSet<&str> = said
             .iter()
-            .filter(|(_, _, says, ..)| system && matches!(says, Says::Wants | Says::Old))
+            .filter(|(_, _, says, ..)| windows.is_some() && matches!(says, Says::Wants | Says::Old))
             .filter_map(|(.., at)| self.hits.get(*at))
             .filter_map(|hit| hit.slot.segment.id(hit.record.definition))
             .collect();
@@ -293,13 +293,13 @@ impl<'a> Asking<'a> {
         out.extend(said.iter().filter_map(|(patch, _, says, behind, at)| {
             let hit = self.hits.get(*at)?;
             let mut above = hit.slot.segment.superseded_by(hit.record.definition);
-            let replaced = system
-                && hit.supersedable()
-                && above.any(|id| {
+            let replaced = windows.filter(|_| hit.supersedable()).is_some_and(|windows| {
+                above.any(|id| {
                     steps = steps.saturating_sub(1);
                     let (id, on) = id.split_once('@').map_or((id, None), |(id, on)| (id, Some(on)));
-                    steps > 0 && on.is_none_or(|on| on == name) && wanted.contains(id)
-                });
+                    steps > 0 && on.is_none_or(|on| on == windows) && wanted.contains(id)
+                })
+            });
             Some(Note::new(*patch, *says, *behind || replaced))
         }));
     }

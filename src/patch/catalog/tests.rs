@@ -129,6 +129,16 @@ fn kernels_stand_side_by_side_and_one_runs() {
     let os = |version: &str| row("os", &[("id", "debian"), ("version", "12"), ("kernel", "6.1.0-1-amd64"), ("kernel_version", version)]);
     assert_eq!(said(&catalog, &os("6.1.76-1")), ["DSA-1 Old"]);
     assert!(said(&catalog, &os("6.1.90-1")).is_empty());
+    // Found by a random case: numbers of updates say nothing where the system is not Windows.
+    let numbered = |cve: &str, kb: &str, supersedes: &[&str]| {
+        let mut entry = fixed("linux", "6.1.90-1");
+        let supersedes = supersedes.iter().map(|s| (*s).into()).collect();
+        entry.fixes.push(Fix { version: "6.1.90-1".into(), kb: kb.into(), supersedes, ..Fix::default() });
+        advisory(cve, &[], vec![entry])
+    };
+    let catalog = of(vec![numbered("CVE-2024-1", "kb5000001", &[]), numbered("CVE-2024-2", "kb5000002", &["kb5000001"])]);
+    let updates: Vec<String> = said(&catalog, &os("6.1.76-1")).into_iter().filter(|s| s.starts_with("KB")).collect();
+    assert_eq!(updates, ["KB5000001 Old", "KB5000002 Old"]);
 }
 
 const WIN10: &str = "Windows 10 Version 1809 for x64-based Systems";
