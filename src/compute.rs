@@ -34,6 +34,25 @@ pub async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stati
     result.await.unwrap_or_else(|_| Err(Panicked("it was dropped".to_owned())))
 }
 
+/// How much later the threads of [`aside`] get their turn: where both processors are wanted by others, about a third of what one of those gets.
+const LATER: i32 = 5;
+
+/// Runs long CPU work that nobody waits for, and what of it is parallel, on one thread that others go before. To be called where waiting is allowed.
+/// INVARIANT: such work takes no lock that an upload may need, or an upload would wait as long as it.
+pub fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    // Linux has it by thread.
+    let later = |_| {
+        if let Err(error) = rustix::process::nice(LATER) {
+            tracing::debug!(%error, "work that can wait has the priority of all other work");
+        }
+    };
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).thread_name(|_| "aside".to_owned()).start_handler(later).build();
+    match pool {
+        Ok(pool) => pool.install(work),
+        Err(_) => work(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,7 +60,18 @@ mod tests {
     #[tokio::test]
     async fn results_and_panics_come_back() {
         assert_eq!(compute(|| 1 + 1).await.expect("two"), 2);
-        let error = compute(|| -> u32 { panic!("no good") }).await.expect_err("panicked");
+        // Nothing is printed, which would look like a failure of this test.
+        let panic = || -> u32 { std::panic::resume_unwind(Box::new("no good")) };
+        let error = compute(panic).await.expect_err("panicked");
         assert_eq!(error.to_string(), "a computation failed inside: no good");
+    }
+
+    #[test]
+    fn what_can_wait_has_one_thread_that_others_go_before() {
+        let priority = || rustix::process::getpriority_process(None);
+        let before = priority().expect("this thread's");
+        let (threads, there) = aside(|| (rayon::current_num_threads(), priority()));
+        assert_eq!((threads, there.expect("that thread's")), (1, (before + LATER).min(19)));
+        assert_eq!(priority().expect("this thread's"), before, "others stay what they are");
     }
 }

@@ -1,13 +1,13 @@
 //! Swaps in a lane of their own: `another pack, policy or catalog -> a lane beside the writer -> one input that switches`.
 //!
 //! The lane is one thread. It looks at the state for a few milliseconds at a time and computes between, so that uploads have the other processors, and the lock, meanwhile;
-//! where some wait, it pauses as long as it worked. One swap goes on at a time; who comes with another one waits.
+//! where some come, it pauses as long as it worked. One swap goes on at a time; who comes with another one waits.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::{Ingest, IngestError};
-use crate::compute::Panicked;
+use crate::compute::{Panicked, aside};
 use crate::pack::Pack;
 use crate::patch::catalog::Catalog;
 use crate::policy::Policy;
@@ -18,8 +18,8 @@ const LEFT: usize = 64;
 /// The same after so many rounds.
 const LEFT_AT_MOST: usize = 8192;
 const ROUNDS: usize = 4096;
-/// Longer steps are computed without a look at the state.
-const PAUSE: Duration = Duration::from_millis(10);
+/// A step may take longer where many rows are asked at once, beside the state.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// What comes.
 #[derive(Clone)]
@@ -137,8 +137,18 @@ impl Ingest {
 
     /// Goes on with what a swap left to be done in small batches, until nothing is left.
     pub async fn settle(&self) -> Result<(), IngestError> {
-        while let Reply::Settled { left: 1.. } = self.submit(Input::Settle).await? {}
+        while self.settle_some().await? {}
         Ok(())
+    }
+
+    /// Whether there is more of it.
+    async fn settle_some(&self) -> Result<bool, IngestError> {
+        let begun = Instant::now();
+        let Reply::Settled { left: 1.. } = self.submit(Input::Settle).await? else { return Ok(false) };
+        if self.uploads_come() {
+            tokio::time::sleep(begun.elapsed().min(PAUSE)).await;
+        }
+        Ok(true)
     }
 
     /// The same beside everything else, as long as somebody is there: after a start, for the process may have ended before all of it was done.
@@ -146,7 +156,7 @@ impl Ingest {
         let ingest = Arc::downgrade(self);
         let settle = async move {
             while let Some(here) = ingest.upgrade() {
-                if !matches!(here.submit(Input::Settle).await, Ok(Reply::Settled { left: 1.. })) {
+                if !matches!(here.settle_some().await, Ok(true)) {
                     return;
                 }
             }
@@ -157,7 +167,7 @@ impl Ingest {
 
 /// It is large, and to give it back takes time.
 fn drop_aside(spent: Box<Spent>) {
-    drop(tokio::task::spawn_blocking(move || drop(spent)));
+    drop(tokio::task::spawn_blocking(move || aside(|| drop(spent))));
 }
 
 /// Goes on as long as there is an [`Ingest`]: it must not be this thread that keeps the writer from ending.
@@ -180,10 +190,10 @@ fn drive(ingest: &Weak<Ingest>, watching: Watching, to: Swap) -> Ended {
                 }
             }
         }
-        let others_wait = here.others_wait();
+        let uploads_come = here.uploads_come();
         drop(here);
-        // Of the time in which the state is locked for looking, uploads that wait have half.
-        if others_wait {
+        // Uploads have the state for half of the time at least, and all but a quarter of two processors.
+        if uploads_come {
             std::thread::sleep(begun.elapsed().min(PAUSE));
         } else {
             std::thread::yield_now();

@@ -27,6 +27,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::access::{self, Access, AccessError};
 use crate::clock;
+use crate::compute::aside;
 use crate::config::{self, Config, LogConfig, LogFormat, Overrides};
 use crate::http::{App, Core, LastReload, Phase, listen};
 use crate::ingest::{Ingest, IngestError, Writer, pipeline};
@@ -361,7 +362,7 @@ async fn take_anew(app: &Arc<App>) -> Result<Vec<String>, Vec<String>> {
         let mut config = before.again().map_err(|p| lines(&p))?;
         let notes = keep_what_needs_a_restart(&before, &mut config);
         let sinks = dispatch::sinks(&config.sinks).map_err(|e| vec![e.to_string()])?;
-        let pack = packs::place(&config)?;
+        let pack = aside(|| packs::place(&config))?;
         Ok::<_, Vec<String>>((config, notes, sinks, pack))
     };
     let (config, notes, sinks, pack) = tokio::task::spawn_blocking(read).await.map_err(|e| vec![e.to_string()])??;

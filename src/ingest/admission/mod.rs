@@ -218,6 +218,10 @@ impl Admission {
         self.in_flight.clone()
     }
 
+    pub fn are_coming(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) > 0
+    }
+
     fn part(&self, key: u64) -> MutexGuard<'_, Part> {
         let at = usize::try_from(key % PARTS).unwrap_or(0);
         // INVARIANT: there are PARTS of them.
