@@ -33,19 +33,16 @@ pub struct Tag<'x> {
     pub name: &'x str,
     pub empty: bool,
     attributes: &'x str,
-    /// The first of them, and where it ends: most tags have no other, and it was found when the tag was read.
-    first: Option<(&'x str, &'x str, usize)>,
 }
 
 impl<'x> Tag<'x> {
     /// Attributes by local name, values as written.
     pub fn attributes(&self) -> impl Iterator<Item = (&'x str, &'x str)> + use<'x> {
-        let (text, mut first, mut at) = (self.attributes, self.first, 0);
+        let (text, mut at) = (self.attributes, 0);
         std::iter::from_fn(move || {
-            let (name, value, next) = first.take().or_else(|| attribute(text, at))?;
+            let (name, value, next) = attribute(text, at)?;
             at = next;
-            let colon = name.bytes().rposition(|b| b == b':');
-            Some((colon.and_then(|colon| name.get(colon + 1..)).unwrap_or(name), value))
+            Some((local(name), value))
         })
     }
 
@@ -69,8 +66,9 @@ impl<'x> Tag<'x> {
 pub struct Scanner<'x> {
     text: &'x str,
     at: usize,
-    /// Where the last start tag began.
+    /// Where the last start tag began, and its attributes.
     tag_at: usize,
+    last: Vec<(&'x str, &'x str)>,
     /// Name and attributes of each open element.
     open: Vec<(&'x str, &'x str)>,
     depth: usize,
@@ -82,7 +80,7 @@ impl<'x> Scanner<'x> {
     pub fn new(text: &'x str, limits: &Limits) -> Scanner<'x> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let Limits { xml_depth: depth, xml_value_bytes: value_bytes, xml_attributes: attributes, .. } = *limits;
-        Scanner { text, at: 0, tag_at: 0, open: Vec::with_capacity(16), depth, value_bytes, attributes }
+        Scanner { text, at: 0, tag_at: 0, last: Vec::new(), open: Vec::with_capacity(16), depth, value_bytes, attributes }
     }
 
     /// How many elements are open.
@@ -100,9 +98,19 @@ impl<'x> Scanner<'x> {
         self.at
     }
 
+    /// How many bytes were not read yet.
+    pub fn left(&self) -> usize {
+        self.text.len() - self.at
+    }
+
     /// Where the start tag began that was read last.
     pub fn tag_position(&self) -> usize {
         self.tag_at
+    }
+
+    /// What [`Tag::attributes`] of the tag that was read last gives, which takes no reading again.
+    pub fn attributes(&self) -> impl Iterator<Item = (&'x str, &'x str)> + '_ {
+        self.last.iter().map(|(name, value)| (local(name), *value))
     }
 
     /// The document between two positions, as written.
@@ -293,11 +301,15 @@ impl<'x> Scanner<'x> {
         if end == 1 || end == bytes.len() || bytes.get(1).is_some_and(u8::is_ascii_digit) {
             return self.refuse("a tag without a name, or without an end");
         }
-        let (from, mut count, mut first) = (end, 0usize, None);
+        let (from, mut count) = (end, 0);
+        self.last.clear();
         while let Some((name, value, next)) = attribute(rest, end) {
             end = next;
             count += 1;
-            first = first.or(Some((name, value, next - from)));
+            // With more the tag is refused.
+            if count <= self.attributes {
+                self.last.push((name, value));
+            }
         }
         let attributes = rest.get(from..end).unwrap_or_default();
         // Refused where it would be read, so that `Tag::attributes` need not fail.
@@ -328,7 +340,7 @@ impl<'x> Scanner<'x> {
             self.open.push((name, attributes));
         }
         self.at += end + 1;
-        Ok(Tag { name: local, empty, attributes, first })
+        Ok(Tag { name: local, empty, attributes })
     }
 
     /// A comment, or a CDATA section with its text.
@@ -384,6 +396,11 @@ const NAME: [InName; 256] = {
     table[b':' as usize] = InName::Colon;
     table
 };
+
+/// A name without its prefix.
+fn local(name: &str) -> &str {
+    name.bytes().rposition(|b| b == b':').and_then(|colon| name.get(colon + 1..)).unwrap_or(name)
+}
 
 /// The attribute that begins at a place of the text: its name and value, and where it ends.
 fn attribute(text: &str, from: usize) -> Option<(&str, &str, usize)> {

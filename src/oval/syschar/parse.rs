@@ -14,6 +14,10 @@ use crate::xml::scan::{ScanError, Scanner, Tag, Token, unescape};
 /// Entities, references, messages and values of variables: this many for each row that is allowed.
 const PARTS_PER_ROW: usize = 16;
 
+/// An object or an item is about as long, and room is made for so many at once at most.
+const OBJECT_BYTES: usize = 256;
+const OBJECTS: usize = 1 << 14;
+
 /// System characteristics in one document. A collection has two or three.
 const DOCUMENTS: usize = 64;
 
@@ -62,6 +66,10 @@ struct Parser<'x> {
 impl<'x> Parser<'x> {
     fn characteristics(&mut self, tag: &Tag<'x>) -> Result<SystemCharacteristics<'x>, ScanError> {
         let mut read = SystemCharacteristics::default();
+        // That none need grow: ids of objects are long to hash again.
+        let expected = (self.scanner.left() / OBJECT_BYTES).min(OBJECTS);
+        read.by_id.reserve(expected);
+        read.objects.reserve(expected);
         self.children(tag, |parser, section| match section.name {
             "system_info" => parser.children(section, |parser, tag| parser.info(tag, &mut read)),
             "collected_objects" => parser.children(section, |parser, tag| match tag.name {
@@ -127,7 +135,7 @@ impl<'x> Parser<'x> {
     fn object(&mut self, tag: &Tag<'x>, read: &mut SystemCharacteristics<'x>) -> Result<(), ScanError> {
         self.row()?;
         let (mut id, mut flag, mut version, mut instance) = (None, None, 0, 1);
-        for (name, value) in tag.attributes() {
+        for (name, value) in self.scanner.attributes() {
             match name {
                 "id" => id = unescape(value).ok(),
                 "flag" => flag = Flag::by_name(value),
@@ -143,7 +151,7 @@ impl<'x> Parser<'x> {
             parser.part()?;
             match tag.name {
                 "reference" => {
-                    let number = tag.attributes().find(|(n, _)| *n == "item_ref").and_then(|(_, v)| v.parse().ok());
+                    let number = parser.scanner.attributes().find(|(n, _)| *n == "item_ref").and_then(|(_, v)| v.parse().ok());
                     let Some(number) = number else { return parser.scanner.refuse("a reference without the number of an item") };
                     read.references.push(number);
                     parser.scanner.skip(tag)
@@ -173,7 +181,7 @@ impl<'x> Parser<'x> {
     fn item(&mut self, tag: &Tag<'x>, read: &mut SystemCharacteristics<'x>) -> Result<(), ScanError> {
         self.row()?;
         let (mut number, mut status) = (None, Some(Status::Exists));
-        for (name, value) in tag.attributes() {
+        for (name, value) in self.scanner.attributes() {
             match name {
                 "id" => number = value.parse::<u64>().ok(),
                 "status" => status = Status::by_name(value),
@@ -211,7 +219,7 @@ impl<'x> Parser<'x> {
             value: Cow::Borrowed(""),
             fields: Vec::new(),
         };
-        for (name, value) in tag.attributes() {
+        for (name, value) in self.scanner.attributes() {
             match name {
                 "datatype" => match datatype(value) {
                     Some(datatype) => entity.datatype = datatype,
