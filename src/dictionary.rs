@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
+use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 use zstd::zstd_safe::DDict;
 
@@ -161,16 +162,21 @@ impl Dictionaries {
 
     /// Takes what an earlier process left in a folder, and keeps new ones there.
     pub fn open(&self, folder: &Path, limits: &Limits, now_ms: i64) {
+        let entries = fs::read_dir(folder).map(|all| all.filter_map(|e| Some(e.ok()?.path())).collect());
+        let mut paths: Vec<PathBuf> = entries.unwrap_or_default();
+        paths.sort();
+        let read = |path: &PathBuf| {
+            let (zipped, mut text) = (fs::read(path).ok()?, Vec::new());
+            inflate(Encoding::Zstd, &zipped, limits, &mut text).ok()?;
+            let made = Dictionary::new(&text, Box::default(), now_ms)?;
+            path.file_stem().is_some_and(|stem| stem.to_str() == Some(&made.name())).then_some(made)
+        };
+        // Each takes some milliseconds.
+        let read: Vec<Option<Dictionary>> = paths.par_iter().map(read).collect();
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.folder = Some(folder.to_owned());
-        let Ok(entries) = fs::read_dir(folder) else { return };
-        let mut paths: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).collect();
-        paths.sort();
-        let mut text = Vec::new();
-        for path in paths {
-            let read = fs::read(&path).ok().filter(|zipped| inflate(Encoding::Zstd, zipped, limits, &mut text).is_ok());
-            let made = read.and_then(|_| Dictionary::new(&text, Box::default(), now_ms));
-            match made.filter(|d| path.file_stem().is_some_and(|stem| stem.to_str() == Some(&d.name()))) {
+        for (path, made) in paths.into_iter().zip(read) {
+            match made {
                 Some(dictionary) if known.all.len() < limits.dictionaries => known.all.push(Arc::new(dictionary)),
                 _ => {
                     // Who used it is told that it is not known, and sends without.

@@ -38,10 +38,15 @@ impl Fleet {
             || rayon::join(|| Names::of(numbers, |at| name(endpoints, at)), || index.restore_endpoints(endpoints)),
         );
         self.names = names;
-        self.rows.retain_many(self.index.plus_counts());
-        counts.images.into_iter().for_each(|(image, endpoints)| self.images.join_many(image, endpoints));
-        self.classes.join_all(counts.classes);
-        self.classes.forget_empty();
+        let Fleet { rows, images, classes, index, .. } = self;
+        rayon::join(
+            || rows.retain_many(index.plus_counts()),
+            || {
+                counts.images.into_iter().for_each(|(image, endpoints)| images.join_many(image, endpoints));
+                classes.join_all(counts.classes);
+                classes.forget_empty();
+            },
+        );
     }
 }
 

@@ -77,12 +77,16 @@ impl EmbeddedStore {
     fn write(&self, batch: &Batch) -> Result<(), StoreError> {
         let failed = |e: fjall::Error| StoreError::Poisoned(e.to_string());
         // The data of an append-only file and its length are what a commit needs; times may lag.
-        let mut write = self.db.batch().durability(Some(PersistMode::SyncData));
-        for (space, key, value) in &batch.changes {
+        let mut write = fjall::OwnedWriteBatch::with_capacity(self.db.clone(), batch.changes.len()).durability(Some(PersistMode::SyncData));
+        // Changes of a space mostly follow one another.
+        for run in batch.changes.chunk_by(|a, b| a.0 == b.0) {
+            let Some((space, ..)) = run.first() else { continue };
             let keyspace = self.keyspace(*space)?;
-            match value {
-                Some(value) => write.insert(&keyspace, key.as_slice(), value.as_slice()),
-                None => write.remove(&keyspace, key.as_slice()),
+            for (_, key, value) in run {
+                match value {
+                    Some(value) => write.insert(&keyspace, key.as_slice(), value.as_slice()),
+                    None => write.remove(&keyspace, key.as_slice()),
+                }
             }
         }
         write.commit().map_err(failed)?;

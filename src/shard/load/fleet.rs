@@ -47,19 +47,23 @@ impl Shard {
 
     /// Beside each other: each takes one thread about as long as the other.
     fn load_images_and_classes(&mut self, store: &dyn Store, known_pack: bool) -> Result<(), LoadError> {
-        let (images, of_swap, own) = (records(store, Space::Images)?, records(store, Space::Generation)?, records(store, Space::Classes)?);
         let Shard { fleet, pack, .. } = self;
         let present = self.generation;
         let (images, classes) = rayon::join(
             || -> Result<(), StoreError> {
+                let images = records(store, Space::Images)?;
                 let decoded = |(k, v): &Record| Ok((number(Space::Images, k)?, decode(Space::Images, k, v)?));
                 fleet.restore_images(images.iter().map(decoded).collect::<Result<_, StoreError>>()?);
                 Ok(())
             },
-            || read_classes(pack, known_pack, present, &of_swap, &own),
+            || {
+                let (of_swap, own) = (records(store, Space::Generation)?, records(store, Space::Classes)?);
+                Ok::<_, StoreError>((read_classes(pack, known_pack, present, &of_swap, &own)?, of_swap))
+            },
         );
         images?;
-        (self.fleet.classes, self.stale_classes) = classes?;
+        let (classes, of_swap) = classes?;
+        (self.fleet.classes, self.stale_classes) = classes;
         self.generation_keys.extend(of_swap.into_iter().map(|(k, _)| k));
         Ok(())
     }

@@ -23,6 +23,9 @@ const PART_MAX: usize = 64;
 /// Sets of rows whose posture is kept, at most: endpoints of an image mostly deviate as others of it do.
 const KNOWN: usize = 1 << 16;
 
+/// Endpoints of an image that one thread takes at a time: images are of very different sizes.
+const TOGETHER: usize = 8192;
+
 type PartId = u32;
 
 /// Rows that note nothing are in none.
@@ -82,7 +85,7 @@ impl Shard {
         other
     }
 
-    /// By image, with their sum.
+    /// By image, some at a time, with their sum.
     fn stand(&self) -> Vec<(Vec<(EndpointId, Posture)>, PatchTotals)> {
         let os = TableId::by_name("os").map(|os| self.fleet.index().rows(os)).unwrap_or_default();
         let windows: HashSet<RowId> = os.iter().copied().filter(|row| self.is_windows(*row)).collect();
@@ -92,24 +95,27 @@ impl Shard {
             by_image.entry(cluster.image).or_default().extend(cluster.endpoints.iter().map(EndpointId));
         }
         let of_image = |(id, endpoints): (ImageId, Vec<EndpointId>)| {
-            let Some(image) = self.fleet.images.get(id) else { return Default::default() };
-            let mut asked = Asked::default();
-            let parted = parts.of_image(image, &mut asked);
+            let Some(image) = self.fleet.images.get(id) else { return Vec::new() };
+            let parted = parts.of_image(image, &mut Asked::default());
             let systems: Vec<RowId> = image.rows.iter().copied().filter(|row| windows.contains(row)).collect();
-            let posture = |at: EndpointId| {
+            let posture = |at: EndpointId, asked: &mut Asked| {
                 let endpoint = self.fleet.get(at)?;
                 let held = endpoint.held.as_ref()?;
                 let is_windows = !windows.is_empty()
                     && (systems.iter().any(|os| held.minus.binary_search(os).is_err())
                         || held.plus.iter().any(|row| windows.contains(row)));
-                Some((at, parts.posture_from(endpoint, held, undecided(held, is_windows), &parted, &mut asked)))
+                Some((at, parts.posture_from(endpoint, held, undecided(held, is_windows), &parted, asked)))
             };
-            let postures: Vec<_> = endpoints.into_iter().filter_map(posture).collect();
-            let mut totals = PatchTotals::default();
-            postures.iter().for_each(|(_, posture)| totals.step(posture, true));
-            (postures, totals)
+            let some = |endpoints: &[EndpointId]| {
+                let mut asked = Asked::default();
+                let postures: Vec<_> = endpoints.iter().filter_map(|at| posture(*at, &mut asked)).collect();
+                let mut totals = PatchTotals::default();
+                postures.iter().for_each(|(_, posture)| totals.step(posture, true));
+                (postures, totals)
+            };
+            endpoints.par_chunks(TOGETHER).map(some).collect::<Vec<_>>()
         };
-        by_image.into_par_iter().map(of_image).collect()
+        by_image.into_par_iter().flat_map_iter(of_image).collect()
     }
 
     fn posture_of_notes(&self, notes: &[Note]) -> Posture {
