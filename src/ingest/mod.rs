@@ -228,11 +228,6 @@ impl Ingest {
         self.jobs.capacity() < self.jobs.max_capacity()
     }
 
-    /// Whether uploads are on their way.
-    fn uploads_come(&self) -> bool {
-        self.admission.are_coming()
-    }
-
     /// In a moment in which nothing else waits, a step of what can wait. Whether there is more of it.
     pub async fn tidy(&self) -> Result<bool, IngestError> {
         let more = self.try_read().is_some_and(|shard| shard.fleet.is_thinning());

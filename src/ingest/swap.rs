@@ -18,7 +18,7 @@ const LEFT: usize = 64;
 /// The same after so many rounds.
 const LEFT_AT_MOST: usize = 8192;
 const ROUNDS: usize = 4096;
-/// A step may take longer where many rows are asked at once, beside the state.
+/// No pause is longer. A step that asks many rows takes a tenth of a second, beside the state.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// What comes.
@@ -141,16 +141,6 @@ impl Ingest {
         Ok(())
     }
 
-    /// Whether there is more of it.
-    async fn settle_some(&self) -> Result<bool, IngestError> {
-        let begun = Instant::now();
-        let Reply::Settled { left: 1.. } = self.submit(Input::Settle).await? else { return Ok(false) };
-        if self.uploads_come() {
-            tokio::time::sleep(begun.elapsed().min(PAUSE)).await;
-        }
-        Ok(true)
-    }
-
     /// The same beside everything else, as long as somebody is there: after a start, for the process may have ended before all of it was done.
     pub fn settle_later(self: &Arc<Self>) {
         let ingest = Arc::downgrade(self);
@@ -162,6 +152,16 @@ impl Ingest {
             }
         };
         drop(tokio::spawn(settle));
+    }
+
+    /// One small batch of it, and a pause where uploads come. Whether there is more.
+    async fn settle_some(&self) -> Result<bool, IngestError> {
+        let begun = Instant::now();
+        let Reply::Settled { left: 1.. } = self.submit(Input::Settle).await? else { return Ok(false) };
+        if self.admission.are_coming() {
+            tokio::time::sleep(begun.elapsed().min(PAUSE)).await;
+        }
+        Ok(true)
     }
 }
 
@@ -190,7 +190,7 @@ fn drive(ingest: &Weak<Ingest>, watching: Watching, to: Swap) -> Ended {
                 }
             }
         }
-        let uploads_come = here.uploads_come();
+        let uploads_come = here.admission.are_coming();
         drop(here);
         // Uploads have the state for half of the time at least, and all but a quarter of two processors.
         if uploads_come {

@@ -218,6 +218,7 @@ impl Admission {
         self.in_flight.clone()
     }
 
+    /// Whether there are any now.
     pub fn are_coming(&self) -> bool {
         self.in_flight.load(Ordering::Relaxed) > 0
     }
