@@ -116,6 +116,8 @@ pub struct Limits {
     pub supersedence: usize,
     /// Groups of which trends are kept, the first of the configuration; the whole fleet's is beside them.
     pub trend_groups: usize,
+    /// Endpoints of which trends are counted anew at once, while nobody reads the state.
+    pub trend_counted: u32,
 }
 
 impl Default for Limits {
@@ -176,6 +178,7 @@ impl Default for Limits {
             exemptions: 10_000,
             supersedence: 10_000_000,
             trend_groups: 100,
+            trend_counted: 16_384,
         }
     }
 }

@@ -44,11 +44,15 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start(store: MemoryStore, pack: &Arc<Pack>) -> Daemon {
+        Daemon::start_within(Limits::default(), store, pack)
+    }
+
+    pub(crate) fn start_within(limits: Limits, store: MemoryStore, pack: &Arc<Pack>) -> Daemon {
         let mut boxed: Box<dyn Store> = Box::new(store.clone());
         let old = pack.clone();
         let find = move |digest: &str| (old.digest() == digest).then_some(old);
         let empty = Arc::new(Pack::from_bytes(compile(&[], &[])).expect("empty pack"));
-        let shard = Shard::load(&mut *boxed, Limits::default(), "test", find, empty).expect("load");
+        let shard = Shard::load(&mut *boxed, limits, "test", find, empty).expect("load");
         let mut daemon = Daemon { shard, store, now_ms: 1_000 };
         if daemon.shard.pack.digest() != pack.digest() {
             daemon.apply(Input::Swap { pack: pack.clone(), policy: Box::new(Policy::default()) });

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::BuildHasher;
+use std::ops::Bound;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
@@ -157,9 +158,22 @@ impl Classes {
         &self.recorded
     }
 
-    /// All classes, by id.
-    pub fn iter(&self) -> impl Iterator<Item = (ClassId, Vec<u8>)> {
-        self.classes.iter().map(|(id, c)| (*id, self.runs.verdicts(&c.verdicts)))
+    /// All classes, in an order in which most differ little from the one before them.
+    pub fn by_likeness(&self) -> impl Iterator<Item = (ClassId, Vec<u8>)> {
+        let mut all: Vec<(ClassId, &Vector)> = self.classes.iter().map(|(id, c)| (*id, &c.verdicts)).collect();
+        all.sort_by(|(_, a), (_, b)| self.runs.order(a, b));
+        all.into_iter().map(|(id, vector)| (id, self.runs.verdicts(vector)))
+    }
+
+    /// The classes with a higher id, or all.
+    pub fn after(&self, last: Option<ClassId>) -> impl Iterator<Item = (ClassId, Vec<u8>)> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.classes.range((from, Bound::Unbounded)).map(|(id, c)| (*id, self.runs.verdicts(&c.verdicts)))
+    }
+
+    /// The highest id.
+    pub fn last(&self) -> Option<ClassId> {
+        self.classes.last_key_value().map(|(id, _)| *id)
     }
 
     pub fn len(&self) -> usize {
@@ -201,8 +215,14 @@ impl Classes {
     }
 
     pub fn verdict(&self, id: ClassId, rule: RuleId) -> Verdict {
-        let byte = self.classes.get(&id).and_then(|c| self.runs.get(&c.verdicts, rule.index()));
-        byte.and_then(Verdict::from_u8).unwrap_or(Verdict::NotChecked)
+        self.verdicts_of(id, [rule]).next().unwrap_or(Verdict::NotChecked)
+    }
+
+    /// The verdicts of some rules.
+    pub fn verdicts_of(&self, id: ClassId, rules: impl IntoIterator<Item = RuleId>) -> impl Iterator<Item = Verdict> {
+        let class = self.classes.get(&id);
+        let byte = move |rule: RuleId| self.runs.get(&class?.verdicts, rule.index());
+        rules.into_iter().map(move |rule| byte(rule).and_then(Verdict::from_u8).unwrap_or(Verdict::NotChecked))
     }
 
     /// How many endpoints are in any class.
@@ -251,6 +271,21 @@ mod tests {
         assert!(classes.leave(1));
         assert_eq!((classes.endpoints(RuleId(0), Verdict::Fail), classes.verdict(2, RuleId(0))), (1, Verdict::Fail));
         classes.forget_empty();
-        assert_eq!(classes.iter().map(|(id, _)| id).collect::<Vec<_>>(), [2]);
+        assert_eq!(classes.after(None).map(|(id, _)| id).collect::<Vec<_>>(), [2]);
+        assert_eq!((classes.after(Some(2)).count(), classes.last()), (0, Some(2)));
+    }
+
+    #[test]
+    fn classes_with_like_verdicts_follow_each_other() {
+        let mut classes = Classes::new(vec![false; 40], 0);
+        for verdicts in [[0; 40], [1; 40], [0; 40], [1; 40]] {
+            classes.insert(classes.next_id(), &verdicts);
+        }
+        let mut other = [0; 40];
+        other[39] = 2;
+        classes.insert(4, &other);
+        let order: Vec<ClassId> = classes.by_likeness().map(|(id, _)| id).collect();
+        assert_eq!(order, [0, 2, 4, 1, 3]);
+        assert!(classes.by_likeness().all(|(id, verdicts)| verdicts == classes.verdicts(id)));
     }
 }

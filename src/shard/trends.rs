@@ -1,8 +1,10 @@
 //! Trends of groups, kept as things turn: gauges step with every turn, and a roll-up is written when an hour or a day is over.
 //!
-//! What turns everything at once (rules, catalogs, groups, a start) makes gauges doubtful; they are counted anew, in one pass, at the next tick.
+//! What turns everything at once (rules, catalogs, groups, a start) makes gauges doubtful; they are counted anew, some endpoints at a time, and stay what they were until all are.
+//! INVARIANT: whatever turns at an endpoint that was counted steps what is being counted; one that was not is counted as it is then.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use hashbrown::HashMap;
 use roaring::RoaringBitmap;
@@ -26,12 +28,23 @@ pub(super) const OPEN: &str = "trend:";
 /// An endpoint is fresh that was heard of within this time.
 const FRESH_MS: i64 = 24 * 3_600_000;
 
+/// What gauges are worth.
+#[derive(Debug, Default)]
+enum Counted {
+    /// They are to be counted anew.
+    #[default]
+    Doubtful,
+    /// They are being counted: the endpoints before this one are, and what the verdicts of their classes add is known.
+    Before(u32, HashMap<ClassId, OfVerdicts>),
+    /// They are what turned one by one made of them.
+    Exact,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Trends {
     /// The whole fleet first.
     followed: Vec<Followed>,
-    /// Gauges are what turned one by one made of them; else they are to be counted anew.
-    exact: bool,
+    state: Counted,
     /// The rules that are counted, all and by severity: requirements are not.
     counted: Mask,
     by_severity: [Mask; Severity::ALL.len()],
@@ -52,7 +65,7 @@ impl Trends {
 
     /// Something turned for everybody.
     pub(super) fn doubt(&mut self) {
-        self.exact = false;
+        self.state = Counted::Doubtful;
     }
 
     /// The catalog numbers its patches otherwise.
@@ -70,8 +83,13 @@ impl Shard {
 
     /// The endpoints of a group.
     pub fn members_of(&self, group: &Group) -> RoaringBitmap {
+        self.members_among(group, 0..self.fleet.places())
+    }
+
+    fn members_among(&self, group: &Group, among: Range<u32>) -> RoaringBitmap {
         let index = self.fleet.index();
-        let labelled = group.labels.iter().map(|(k, v)| index.labelled(k, v).cloned().unwrap_or_default()).reduce(|a, b| a & b);
+        let labelled = group.labels.iter().map(|(k, v)| index.labelled(k, v).map(|e| e.range(among.clone()).collect()).unwrap_or_default());
+        let labelled = labelled.reduce(|a: RoaringBitmap, b| a & b);
         if group.endpoints.is_empty()
             && let Some(labelled) = labelled
         {
@@ -80,7 +98,7 @@ impl Shard {
         let named = |n: &u32| self.fleet.get(EndpointId(*n)).is_some_and(|e| group.holds(e));
         match labelled {
             Some(labelled) => labelled.iter().filter(named).collect(),
-            None => (0..self.fleet.places()).filter(named).collect(),
+            None => among.filter(named).collect(),
         }
     }
 
@@ -92,8 +110,10 @@ impl Shard {
     }
 
     fn gauge(&mut self, at: EndpointId, with: impl Fn(&mut Gauges)) {
-        if self.trends.exact {
-            self.trend(at, |followed| with(&mut followed.gauges));
+        match self.trends.state {
+            Counted::Exact => self.trend(at, |followed| with(&mut followed.gauges)),
+            Counted::Before(next, _) if at.0 < next => self.trend(at, |followed| with(&mut followed.anew)),
+            Counted::Before(..) | Counted::Doubtful => {}
         }
     }
 
@@ -191,18 +211,19 @@ impl Shard {
         }
     }
 
-    /// Time passes: hours end, and what is doubtful is counted.
+    /// Time passes: hours end.
     pub(super) fn tick_trends(&mut self, now_ms: i64, out: &mut Applied) {
         let (hour, day) = (Step::Hour.number(now_ms), Step::Day.number(now_ms));
-        if !self.trends.exact {
-            self.follow(hour, day);
-            self.recount();
-        }
         let (last_hour, last_day) = (self.trends.hour.replace(hour), self.trends.day.replace(day));
-        if let Some(last) = last_hour.filter(|last| *last < hour) {
+        let (last_hour, last_day) = (last_hour.filter(|last| *last < hour), last_day.filter(|last| *last < day));
+        if last_hour.or(last_day).is_some() {
+            // What is written says what is: the few endpoints at a time would be too late.
+            while self.count_trends(now_ms) {}
+        }
+        if let Some(last) = last_hour {
             self.roll_up(Step::Hour, last, hour, now_ms, out);
         }
-        if let Some(last) = last_day.filter(|last| *last < day) {
+        if let Some(last) = last_day {
             self.roll_up(Step::Day, last, day, now_ms, out);
         }
     }
@@ -215,7 +236,7 @@ impl Shard {
         let stored = std::mem::take(&mut self.trends.stored);
         let went_on = |mut new: Followed| {
             if let Some(old) = before.iter().find(|f| f.name() == new.name() && f.definition == new.definition) {
-                (new.hour, new.day, new.changed) = (old.hour, old.day, old.changed);
+                new = Followed { anew: Gauges::default(), ..old.clone() };
             } else if let Some(open) = stored.get(new.name()).filter(|o| o.definition == new.definition) {
                 let of_day = |hour: u32| hour / 24;
                 new.hour = if open.hour_number == hour { open.hour } else { Flows::default() };
@@ -226,18 +247,44 @@ impl Shard {
         self.trends.followed = all.map(went_on).collect();
     }
 
-    /// Counts all gauges, in one pass over the endpoints of each group.
-    fn recount(&mut self) {
+    /// Goes on with counting gauges that are doubtful. Whether there is more of it.
+    pub(super) fn count_trends(&mut self, now_ms: i64) -> bool {
+        let (from, mut classes) = match std::mem::take(&mut self.trends.state) {
+            Counted::Exact => {
+                self.trends.state = Counted::Exact;
+                return false;
+            }
+            Counted::Before(next, classes) => (next, classes),
+            Counted::Doubtful => {
+                self.follow(Step::Hour.number(now_ms), Step::Day.number(now_ms));
+                self.choose_rules();
+                (0, HashMap::new())
+            }
+        };
+        let to = from.saturating_add(self.limits.trend_counted).min(self.fleet.places());
+        self.count_among(from..to, &mut classes);
+        let more = to < self.fleet.places();
+        self.trends.state = if more { Counted::Before(to, classes) } else { Counted::Exact };
+        if !more {
+            self.trends.followed.iter_mut().for_each(|f| f.gauges = std::mem::take(&mut f.anew));
+        }
+        more
+    }
+
+    /// The rules that are counted, of the present pack.
+    fn choose_rules(&mut self) {
         let rules = || self.pack.rules().map(|r| self.pack.rule(r));
         self.trends.counted = Mask::of(rules().map(|rule| !rule.requirement));
         self.trends.by_severity =
             Severity::ALL.map(|severity| Mask::of(rules().map(|rule| !rule.requirement && rule.severity == severity)));
-        let mut classes: HashMap<ClassId, OfVerdicts> = HashMap::new();
+    }
+
+    /// Adds some endpoints to what is being counted.
+    fn count_among(&mut self, among: Range<u32>, classes: &mut HashMap<ClassId, OfVerdicts>) {
         let mut open: BTreeMap<u32, u64> = BTreeMap::new();
-        self.open_episodes(0..u32::MAX).for_each(|(at, _)| *open.entry(at.0).or_default() += 1);
-        let mut counted = Vec::with_capacity(self.trends.followed.len());
-        for followed in &self.trends.followed {
-            let mut gauges = Gauges::default();
+        self.open_episodes(among.clone()).for_each(|(at, _)| *open.entry(at.0).or_default() += 1);
+        let mut followed = std::mem::take(&mut self.trends.followed);
+        for Followed { group, anew: gauges, .. } in &mut followed {
             let mut take = |number: u32| {
                 let Some(endpoint) = self.fleet.get(EndpointId(number)) else { return };
                 gauges.endpoint(true);
@@ -247,16 +294,12 @@ impl Shard {
                     gauges.posture(&self.posture(EndpointId(number)), true);
                 }
             };
-            match &followed.group {
-                Some(group) => self.members_of(group).into_iter().for_each(&mut take),
-                None => (0..self.fleet.places()).for_each(&mut take),
+            match group {
+                Some(group) => self.members_among(group, among.clone()).into_iter().for_each(&mut take),
+                None => among.clone().for_each(&mut take),
             }
-            counted.push(gauges);
         }
-        for (followed, gauges) in self.trends.followed.iter_mut().zip(counted) {
-            followed.gauges = gauges;
-        }
-        self.trends.exact = true;
+        self.trends.followed = followed;
     }
 
     /// The gauges of each group now, with how many are fresh.
@@ -294,6 +337,11 @@ impl Shard {
             Step::Day => followed.day,
         };
         Some(Rollup { definition: followed.definition, at_ms: now_ms, gauges, flows })
+    }
+
+    /// Whether gauges are what is. If not they are what was before everything turned at once, for a second or two.
+    pub fn trends_are_exact(&self) -> bool {
+        matches!(self.trends.state, Counted::Exact)
     }
 
     /// Gauges of the whole fleet, without how many are fresh.

@@ -213,6 +213,11 @@ pub(super) fn of_group(all: &BTreeMap<&'static str, Endpoint>, group: Option<&st
     OfGroup { endpoints, rules: rules.into_values().collect(), patches, failing }
 }
 
+/// Fleets are small: trends are counted in several steps all the same.
+fn limits() -> Limits {
+    Limits { trend_counted: 2, ..Limits::default() }
+}
+
 pub(super) struct Life {
     pub(super) daemon: Daemon,
     pub(super) pack: Arc<Pack>,
@@ -225,7 +230,7 @@ impl Life {
     pub(super) fn new(seed: u64) -> Life {
         let mut random = Random::new(seed);
         let (pack, policy) = (pack(&mut random), policy(&mut random));
-        let mut daemon = Daemon::start(MemoryStore::default(), &pack);
+        let mut daemon = Daemon::start_within(limits(), MemoryStore::default(), &pack);
         daemon.apply(Input::Swap { pack: pack.clone(), policy: Box::new(policy.clone()) });
         daemon.apply(Input::Catalog { catalog: catalog(&mut random), news: Vec::new() });
         Life { daemon, pack, policy, random, kept: Vec::new() }
@@ -328,7 +333,7 @@ impl Life {
 
     pub(super) fn restart(&mut self) {
         let catalog = self.daemon.shard.catalog.clone();
-        let mut daemon = Daemon::start(self.daemon.store.reopen(), &self.pack);
+        let mut daemon = Daemon::start_within(limits(), self.daemon.store.reopen(), &self.pack);
         daemon.now_ms = self.daemon.now_ms;
         if let Some(policy) = daemon.shard.resume(&self.pack, self.policy.clone()) {
             daemon.apply(Input::Swap { pack: self.pack.clone(), policy: Box::new(policy) });

@@ -3,6 +3,7 @@
 //! A fleet that deviates much has a class for every second endpoint, and most differ from others in a few verdicts. A run of 32 verdicts takes 16 bytes; where others have it too, its number
 //! takes four.
 
+use std::cmp::Ordering;
 use std::hash::BuildHasher;
 
 use foldhash::quality::RandomState;
@@ -111,6 +112,12 @@ impl Runs {
         }
         verdicts.truncate(self.len(vector));
         verdicts
+    }
+
+    /// By their runs, so that those with the same ones in front are together. It does not depend on the numbers, which are others after a start.
+    pub(super) fn order(&self, a: &Vector, b: &Vector) -> Ordering {
+        let differ = a.0.iter().zip(&b.0).find(|(a, b)| a != b);
+        differ.map_or_else(|| a.0.len().cmp(&b.0.len()), |(a, b)| self.run(*a).cmp(&self.run(*b)))
     }
 
     /// For each verdict, how many of these rules have it.

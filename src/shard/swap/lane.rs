@@ -90,7 +90,7 @@ impl std::fmt::Debug for Lane {
 /// An endpoint that was touched: what the rules that turn said of it, and its verdicts under the new pack. Nothing, if it holds no scan.
 pub(super) struct Touched {
     at: EndpointId,
-    verdicts: Option<(Box<[u8]>, Vec<u8>)>,
+    verdicts: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 /// What a shard gives a lane to begin with: the number of its watch, and the first id for its classes.
@@ -336,7 +336,7 @@ impl Lane {
                 self.heirs.classes.join(class);
                 self.heirs.classes.leave(before);
             }
-            self.turns.retake(&self.change, at.0, verdicts.as_ref().map(|(old, new)| (&**old, new.as_slice())));
+            self.turns.retake(&self.change, at.0, verdicts.as_ref().map(|(old, new)| (old.as_slice(), new.as_slice())));
             self.moves.touched(at);
         }
     }

@@ -136,13 +136,7 @@ impl Shard {
         spent.classes = std::mem::replace(&mut self.fleet.classes, lane.take_classes());
         // Records of single classes are of the old generation now, and no start reads them any more.
         self.stale_classes.extend(spent.classes.recorded());
-        let later: Vec<(u32, Vec<u8>)> = self
-            .fleet
-            .classes
-            .iter()
-            .filter(|(id, _)| lane.snapshot.last.is_none_or(|last| *id > last))
-            .map(|(id, verdicts)| (id, verdicts.to_vec()))
-            .collect();
+        let later: Vec<(u32, Vec<u8>)> = self.fleet.classes.after(lane.snapshot.last).collect();
         later.into_iter().for_each(|(id, verdicts)| self.store_class(id, &verdicts, out));
         self.moved = std::mem::take(&mut lane.moves.endpoints);
         for at in &self.moved {
@@ -268,7 +262,7 @@ impl Shard {
         self.settle_also(&(&lane.due.endpoints | &lane.due.touched), out);
     }
 
-    /// Holds some of the endpoints that a swap left for it against the baselines. How many are left.
+    /// Goes on with what a swap left: endpoints that are to be held against the baselines, records of classes, trends. How many steps are left, about.
     pub(super) fn settle(&mut self, now_ms: i64, out: &mut Applied) -> u64 {
         let now: Vec<u32> = self.settling.iter().take(SETTLED).collect();
         for at in &now {
@@ -285,7 +279,8 @@ impl Shard {
             let Some(id) = self.stale_classes.pop_first() else { break };
             out.batch.delete(Space::Classes, id.to_be_bytes());
         }
-        self.settling.len() + u64::from(!self.stale_classes.is_empty())
+        let count = self.count_trends(now_ms);
+        self.settling.len() + u64::from(!self.stale_classes.is_empty()) + u64::from(count)
     }
 
     /// A class gets a record of its own, until the next swap.

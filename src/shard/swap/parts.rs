@@ -61,7 +61,7 @@ impl Vectors {
         number
     }
 
-    fn get(&self, number: u32) -> &[u8] {
+    pub(super) fn get(&self, number: u32) -> &[u8] {
         self.all.get(number as usize).map_or(&[], |v| v)
     }
 }

@@ -65,17 +65,16 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     pub(super) fn of(classes: &Classes) -> Snapshot {
-        let mut snapshot = Snapshot::default();
+        let mut snapshot = Snapshot { last: classes.last(), ..Snapshot::default() };
         let mut part = StoredClasses { rules: 0, classes: Vec::with_capacity(CLASSES) };
         let mut before: Vec<u8> = Vec::new();
-        for (id, verdicts) in classes.iter() {
+        for (id, verdicts) in classes.by_likeness() {
             before.resize(verdicts.len(), 0);
             // INVARIANT: at most u16::MAX rules.
             part.rules = u16::try_from(verdicts.len()).unwrap_or(u16::MAX);
             let differing = (0u16..).zip(before.iter().zip(&verdicts)).filter(|(_, (a, b))| a != b);
             part.classes.push((id, differing.map(|(rule, (_, verdict))| (rule, *verdict)).collect()));
             before.copy_from_slice(&verdicts);
-            snapshot.last = Some(id);
             if part.classes.len() >= CLASSES {
                 snapshot.put(&mut part);
                 before.clear();

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::HashMap;
 use roaring::RoaringBitmap;
 
 use super::change::{Change, Turning};
-use super::parts::{NONE, Parts};
+use super::parts::{NONE, Parts, Vectors};
 use crate::fleet::classes::{ClassId, Classes};
 use crate::judge::Verdict;
 use crate::pack::RuleId;
@@ -17,22 +16,36 @@ pub(super) type Turn = (Option<Verdict>, Option<Verdict>);
 
 /// Groups whose verdicts before are taken in one look.
 const GROUPS: usize = 4096;
+/// Rules of which a class is asked at once.
+const RULES: usize = 32;
 
 #[derive(Default)]
 pub(super) struct Turns {
     /// In the order of [`Change::turning`].
     pub(super) by_rule: Vec<BTreeMap<Turn, RoaringBitmap>>,
-    /// What the rules that turn said of old classes.
-    before: HashMap<ClassId, Box<[u8]>>,
-    taken: usize,
+    /// What the rules that turn said of old classes, and by group which of these it is.
+    before: Vectors,
+    before_of: Vec<u32>,
+    /// By group: what the next rules say of it.
+    after: Vec<[u8; RULES]>,
 }
 
 const ABSENT: u8 = u8::MAX;
 
 /// What rules said under the old pack.
-pub(super) fn before(verdicts: &[u8], change: &Change) -> Box<[u8]> {
+pub(super) fn before(verdicts: &[u8], change: &Change) -> Vec<u8> {
     let of = |turning: &Turning| turning.old.and_then(|rule| verdicts.get(rule.index()).copied()).unwrap_or(ABSENT);
     change.turning.iter().map(of).collect()
+}
+
+/// What rules say under the new pack.
+fn after(classes: &Classes, class: ClassId, rules: impl Iterator<Item = Option<RuleId>> + Clone) -> [u8; RULES] {
+    let mut after = [ABSENT; RULES];
+    let mut verdicts = classes.verdicts_of(class, rules.clone().flatten());
+    for (place, _) in after.iter_mut().zip(rules).filter(|(_, rule)| rule.is_some()) {
+        *place = verdicts.next().map_or(ABSENT, |verdict| verdict as u8);
+    }
+    after
 }
 
 impl Turns {
@@ -41,24 +54,30 @@ impl Turns {
         if change.turning.iter().all(|t| t.old.is_none()) {
             return true;
         }
-        for group in parts.groups.iter().skip(self.taken).take(GROUPS) {
-            self.before.entry(group.class).or_insert_with(|| before(&shard.fleet.classes.verdicts(group.class), change));
+        for group in parts.groups.iter().skip(self.before_of.len()).take(GROUPS) {
+            self.before_of.push(self.before.number(before(&shard.fleet.classes.verdicts(group.class), change)));
         }
-        self.taken += GROUPS;
-        self.taken >= parts.groups.len()
+        self.before_of.len() >= parts.groups.len()
     }
 
     /// Takes the next rule. Whether it was the last one.
     pub(super) fn take(&mut self, change: &Change, parts: &Parts, classes: &Classes) -> bool {
         let at = self.by_rule.len();
         let Some(turning) = change.turning.get(at) else { return true };
+        if at.is_multiple_of(RULES) {
+            let next = change.turning.iter().skip(at).take(RULES).map(|turning| turning.new);
+            self.after = parts.groups.iter().map(|group| after(classes, group.to, next.clone())).collect();
+        }
         let mut places: BTreeMap<Turn, u8> = BTreeMap::new();
+        let before = |group: usize| self.before.get(*self.before_of.get(group)?).get(at).copied();
         let of_group: Vec<u8> = parts
             .groups
             .iter()
-            .map(|group| {
-                let from = self.before.get(&group.class).and_then(|b| b.get(at).copied()).and_then(Verdict::from_u8);
-                let to = turning.new.map(|rule: RuleId| classes.verdict(group.to, rule));
+            .zip(&self.after)
+            .enumerate()
+            .map(|(number, (group, after))| {
+                let from = turning.old.and_then(|_| before(number)).and_then(Verdict::from_u8);
+                let to = after.get(at % RULES).copied().and_then(Verdict::from_u8);
                 if group.to == NONE || from == to {
                     return ABSENT;
                 }
