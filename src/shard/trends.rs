@@ -261,7 +261,7 @@ impl Shard {
                 (0, HashMap::new())
             }
         };
-        let to = from.saturating_add(self.limits.trend_counted).min(self.fleet.places());
+        let to = from.saturating_add(self.limits.trend_counted.max(1)).min(self.fleet.places());
         self.count_among(from..to, &mut classes);
         let more = to < self.fleet.places();
         self.trends.state = if more { Counted::Before(to, classes) } else { Counted::Exact };
