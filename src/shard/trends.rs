@@ -87,9 +87,10 @@ impl Shard {
     }
 
     fn members_among(&self, group: &Group, among: Range<u32>) -> RoaringBitmap {
-        let index = self.fleet.index();
-        let labelled = group.labels.iter().map(|(k, v)| index.labelled(k, v).map(|e| e.range(among.clone()).collect()).unwrap_or_default());
-        let labelled = labelled.reduce(|a: RoaringBitmap, b| a & b);
+        let (index, mut within) = (self.fleet.index(), RoaringBitmap::new());
+        within.insert_range(among.clone());
+        let labelled = group.labels.iter().map(|(k, v)| index.labelled(k, v).map(|e| &within & e).unwrap_or_default());
+        let labelled = labelled.reduce(|a, b| a & b);
         if group.endpoints.is_empty()
             && let Some(labelled) = labelled
         {
@@ -256,7 +257,11 @@ impl Shard {
             }
             Counted::Before(next, classes) => (next, classes),
             Counted::Doubtful => {
-                self.follow(Step::Hour.number(now_ms), Step::Day.number(now_ms));
+                let (hour, day) = (Step::Hour.number(now_ms), Step::Day.number(now_ms));
+                self.follow(hour, day);
+                // What happens from now on is of that hour, also if the first tick is in the next one.
+                self.trends.hour.get_or_insert(hour);
+                self.trends.day.get_or_insert(day);
                 self.choose_rules();
                 (0, HashMap::new())
             }

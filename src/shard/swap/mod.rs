@@ -262,7 +262,7 @@ impl Shard {
         self.settle_also(&(&lane.due.endpoints | &lane.due.touched), out);
     }
 
-    /// Goes on with what a swap left: endpoints that are to be held against the baselines, records of classes, trends. How many steps are left, about.
+    /// Goes on with what a swap left: endpoints that are to be held against the baselines, records of classes, trends. How much is left, about.
     pub(super) fn settle(&mut self, now_ms: i64, out: &mut Applied) -> u64 {
         let now: Vec<u32> = self.settling.iter().take(SETTLED).collect();
         for at in &now {
