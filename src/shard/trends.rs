@@ -257,11 +257,7 @@ impl Shard {
             }
             Counted::Before(next, classes) => (next, classes),
             Counted::Doubtful => {
-                let (hour, day) = (Step::Hour.number(now_ms), Step::Day.number(now_ms));
-                self.follow(hour, day);
-                // What happens from now on is of that hour, also if the first tick is in the next one.
-                self.trends.hour.get_or_insert(hour);
-                self.trends.day.get_or_insert(day);
+                self.follow(Step::Hour.number(now_ms), Step::Day.number(now_ms));
                 self.choose_rules();
                 (0, HashMap::new())
             }
