@@ -230,11 +230,16 @@ impl Ingest {
 
     /// In a moment in which nothing else waits, a step of what can wait. Whether there is more of it.
     pub async fn tidy(&self) -> Result<bool, IngestError> {
-        let more = self.try_read().is_some_and(|shard| shard.fleet.is_thinning());
-        if more && !self.others_wait() {
-            self.submit(Input::Thin).await?;
+        let next = self.try_read().and_then(|shard| {
+            // Also what a decision about many endpoints left, which nobody settles.
+            let doubtful = !shard.trends_are_exact();
+            if doubtful { Some(Input::Settle) } else { shard.fleet.is_thinning().then_some(Input::Thin) }
+        });
+        let Some(next) = next else { return Ok(false) };
+        if !self.others_wait() {
+            self.submit(next).await?;
         }
-        Ok(more)
+        Ok(true)
     }
 
     async fn take<'a>(

@@ -166,3 +166,21 @@ fn a_batch_waits_for_uploads_that_are_on_their_way_and_for_nothing_else() {
     drop((first, second));
     assert_eq!(writer.in_flight.load(Ordering::Relaxed), 0);
 }
+
+#[test]
+fn a_count_of_trends_that_nobody_settles_is_ended_in_moments_in_which_nothing_else_waits() {
+    let empty = Arc::new(Pack::from_bytes(compile(&[], &[])).expect("pack"));
+    let limits = Limits { trend_counted: 1, ..Limits::default() };
+    let mut shard = Shard::load(&mut MemoryStore::default(), limits, "t", |_| None, empty).expect("load");
+    for id in ["a", "b", "c"] {
+        shard.apply(vec![Input::Enroll { id: id.into(), hostname: id.into(), labels: Default::default(), key_hash: [0; 32] }], 1);
+    }
+    let metrics = Arc::new(Metrics::new().expect("metrics"));
+    let (ingest, writer) = pipeline(shard, Box::new(MemoryStore::default()), metrics, Arc::default());
+    let writing = std::thread::spawn(move || writer.run(|| 5));
+    let runtime = tokio::runtime::Runtime::new().expect("runtime");
+    let steps = (0..).take_while(|_| runtime.block_on(ingest.tidy()).expect("a step")).count();
+    assert_eq!((steps, ingest.read().trends_are_exact()), (3, true));
+    drop(ingest);
+    writing.join().expect("writer").expect("its end");
+}
