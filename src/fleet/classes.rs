@@ -215,14 +215,8 @@ impl Classes {
     }
 
     pub fn verdict(&self, id: ClassId, rule: RuleId) -> Verdict {
-        self.verdicts_of(id, [rule]).next().unwrap_or(Verdict::NotChecked)
-    }
-
-    /// The verdicts of some rules.
-    pub fn verdicts_of(&self, id: ClassId, rules: impl IntoIterator<Item = RuleId>) -> impl Iterator<Item = Verdict> {
-        let class = self.classes.get(&id);
-        let byte = move |rule: RuleId| self.runs.get(&class?.verdicts, rule.index());
-        rules.into_iter().map(move |rule| byte(rule).and_then(Verdict::from_u8).unwrap_or(Verdict::NotChecked))
+        let byte = self.classes.get(&id).and_then(|c| self.runs.get(&c.verdicts, rule.index()));
+        byte.and_then(Verdict::from_u8).unwrap_or(Verdict::NotChecked)
     }
 
     /// How many endpoints are in any class.

@@ -30,7 +30,7 @@ const FRESH_MS: i64 = 24 * 3_600_000;
 
 /// What gauges are worth.
 #[derive(Debug, Default)]
-enum Counted {
+enum Count {
     /// They are to be counted anew.
     #[default]
     Doubtful,
@@ -44,7 +44,7 @@ enum Counted {
 pub(super) struct Trends {
     /// The whole fleet first.
     followed: Vec<Followed>,
-    state: Counted,
+    count: Count,
     /// The rules that are counted, all and by severity: requirements are not.
     counted: Mask,
     by_severity: [Mask; Severity::ALL.len()],
@@ -65,7 +65,7 @@ impl Trends {
 
     /// Something turned for everybody.
     pub(super) fn doubt(&mut self) {
-        self.state = Counted::Doubtful;
+        self.count = Count::Doubtful;
     }
 
     /// The catalog numbers its patches otherwise.
@@ -111,10 +111,10 @@ impl Shard {
     }
 
     fn gauge(&mut self, at: EndpointId, with: impl Fn(&mut Gauges)) {
-        match self.trends.state {
-            Counted::Exact => self.trend(at, |followed| with(&mut followed.gauges)),
-            Counted::Before(next, _) if at.0 < next => self.trend(at, |followed| with(&mut followed.anew)),
-            Counted::Before(..) | Counted::Doubtful => {}
+        match self.trends.count {
+            Count::Exact => self.trend(at, |followed| with(&mut followed.gauges)),
+            Count::Before(next, _) if at.0 < next => self.trend(at, |followed| with(&mut followed.anew)),
+            Count::Before(..) | Count::Doubtful => {}
         }
     }
 
@@ -218,7 +218,7 @@ impl Shard {
         let (last_hour, last_day) = (self.trends.hour.replace(hour), self.trends.day.replace(day));
         let (last_hour, last_day) = (last_hour.filter(|last| *last < hour), last_day.filter(|last| *last < day));
         if last_hour.or(last_day).is_some() {
-            // What is written says what is: the few endpoints at a time would be too late.
+            // What is written says what is: it cannot wait for the rest of a count.
             while self.count_trends(now_ms) {}
         }
         if let Some(last) = last_hour {
@@ -250,13 +250,13 @@ impl Shard {
 
     /// Goes on with counting gauges that are doubtful. Whether there is more of it.
     pub(super) fn count_trends(&mut self, now_ms: i64) -> bool {
-        let (from, mut classes) = match std::mem::take(&mut self.trends.state) {
-            Counted::Exact => {
-                self.trends.state = Counted::Exact;
+        let (from, mut classes) = match std::mem::take(&mut self.trends.count) {
+            Count::Exact => {
+                self.trends.count = Count::Exact;
                 return false;
             }
-            Counted::Before(next, classes) => (next, classes),
-            Counted::Doubtful => {
+            Count::Before(next, classes) => (next, classes),
+            Count::Doubtful => {
                 self.follow(Step::Hour.number(now_ms), Step::Day.number(now_ms));
                 self.choose_rules();
                 (0, HashMap::new())
@@ -265,7 +265,7 @@ impl Shard {
         let to = from.saturating_add(self.limits.trend_counted.max(1)).min(self.fleet.places());
         self.count_among(from..to, &mut classes);
         let more = to < self.fleet.places();
-        self.trends.state = if more { Counted::Before(to, classes) } else { Counted::Exact };
+        self.trends.count = if more { Count::Before(to, classes) } else { Count::Exact };
         if !more {
             self.trends.followed.iter_mut().for_each(|f| f.gauges = std::mem::take(&mut f.anew));
         }
@@ -342,7 +342,7 @@ impl Shard {
 
     /// Whether gauges are what is. If not they are what was before everything turned at once, for a second or two.
     pub fn trends_are_exact(&self) -> bool {
-        matches!(self.trends.state, Counted::Exact)
+        matches!(self.trends.count, Count::Exact)
     }
 
     /// Gauges of the whole fleet, without how many are fresh.

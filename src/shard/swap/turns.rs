@@ -6,9 +6,8 @@ use roaring::RoaringBitmap;
 
 use super::change::{Change, Turning};
 use super::parts::{NONE, Parts, Vectors};
-use crate::fleet::classes::{ClassId, Classes};
+use crate::fleet::classes::Classes;
 use crate::judge::Verdict;
-use crate::pack::RuleId;
 use crate::shard::Shard;
 
 /// From, to. Nothing: the rule is new, or gone.
@@ -38,12 +37,11 @@ pub(super) fn before(verdicts: &[u8], change: &Change) -> Vec<u8> {
     change.turning.iter().map(of).collect()
 }
 
-/// What rules say under the new pack.
-fn after(classes: &Classes, class: ClassId, rules: impl Iterator<Item = Option<RuleId>> + Clone) -> [u8; RULES] {
+/// What the first rules say under the new pack.
+fn after(verdicts: &[u8], rules: &[Turning]) -> [u8; RULES] {
     let mut after = [ABSENT; RULES];
-    let mut verdicts = classes.verdicts_of(class, rules.clone().flatten());
-    for (place, _) in after.iter_mut().zip(rules).filter(|(_, rule)| rule.is_some()) {
-        *place = verdicts.next().map_or(ABSENT, |verdict| verdict as u8);
+    for (place, turning) in after.iter_mut().zip(rules) {
+        *place = turning.new.and_then(|rule| verdicts.get(rule.index()).copied()).unwrap_or(ABSENT);
     }
     after
 }
@@ -63,10 +61,12 @@ impl Turns {
     /// Takes the next rule. Whether it was the last one.
     pub(super) fn take(&mut self, change: &Change, parts: &Parts, classes: &Classes) -> bool {
         let at = self.by_rule.len();
-        let Some(turning) = change.turning.get(at) else { return true };
+        if at >= change.turning.len() {
+            return true;
+        }
         if at.is_multiple_of(RULES) {
-            let next = change.turning.iter().skip(at).take(RULES).map(|turning| turning.new);
-            self.after = parts.groups.iter().map(|group| after(classes, group.to, next.clone())).collect();
+            let next = change.turning.get(at..).unwrap_or_default();
+            self.after = parts.groups.iter().map(|group| after(&classes.verdicts(group.to), next)).collect();
         }
         let mut places: BTreeMap<Turn, u8> = BTreeMap::new();
         let before = |group: usize| self.before.get(*self.before_of.get(group)?).get(at).copied();
@@ -76,7 +76,7 @@ impl Turns {
             .zip(&self.after)
             .enumerate()
             .map(|(number, (group, after))| {
-                let from = turning.old.and_then(|_| before(number)).and_then(Verdict::from_u8);
+                let from = before(number).and_then(Verdict::from_u8);
                 let to = after.get(at % RULES).copied().and_then(Verdict::from_u8);
                 if group.to == NONE || from == to {
                     return ABSENT;
