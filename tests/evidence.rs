@@ -248,3 +248,33 @@ fn a_table_that_comes_or_fails_may_be_another_reason() {
         assert_eq!(shown(&daemon, "rule-0"), explained(&daemon, "rule-0"));
     }
 }
+
+/// A second looks at 1,024 episodes: it takes some of them until all that ended long ago are gone, and those that are open stay.
+#[test]
+fn episodes_that_ended_long_ago_are_forgotten() {
+    const ENDPOINTS: usize = 1_200;
+    let mut daemon = Daemon::start(MemoryStore::default(), &pack(&["sysctl[\"n\"] == \"1\""]));
+    let drift = DriftPolicy { hold_ms: 0, reopen_ms: 12 * 3_600_000 };
+    daemon.apply(Input::Swap { pack: daemon.shard.pack.clone(), policy: Box::new(Policy { drift, ..Policy::default() }) });
+    let ids: Vec<String> = (0..ENDPOINTS).map(|n| format!("e{n}")).collect();
+    for id in &ids {
+        daemon.enroll(id);
+        // Every tenth one fails still.
+        for value in if id.ends_with('0') { ["1", "2", "3"] } else { ["1", "2", "1"] } {
+            send(&mut daemon, &Scan { endpoint: id.clone(), ..scan([sysctl("n", value)]) });
+        }
+    }
+    let kept = |daemon: &Daemon| daemon.shard.fleet.iter().map(|(at, _)| daemon.shard.episodes_of(at).count()).sum::<usize>();
+    assert_eq!(kept(&daemon), ENDPOINTS);
+    daemon.apply(Input::Tick);
+    assert_eq!(kept(&daemon), ENDPOINTS, "they may be opened again");
+    daemon.now_ms += 24 * 3_600_000;
+    daemon.apply(Input::Tick);
+    assert!((ENDPOINTS / 10 + 1..ENDPOINTS).contains(&kept(&daemon)), "{} of those that ended are left", kept(&daemon) - ENDPOINTS / 10);
+    for _ in 0..2 {
+        daemon.apply(Input::Tick);
+        assert_eq!(kept(&daemon), ENDPOINTS / 10, "those that are open stay");
+    }
+    let again = Daemon::start(daemon.store.reopen(), &daemon.shard.pack);
+    assert_eq!(kept(&again), ENDPOINTS / 10, "they are gone from the store");
+}

@@ -1,13 +1,15 @@
 //! Episodes as they are kept: `a step of an episode -> the record, the event, what sinks are told and when`.
 
+use std::ops::Bound;
+
 use serde_json::{Value, json};
 
-use super::{Applied, Kept, Shard};
+use super::{Applied, Kept, Of, Shard};
 use crate::drift::{self, Cause, Change, Episode, Flip};
-use crate::fleet::rows::RowId;
 use crate::fleet::{EndpointId, Held};
 use crate::judge::Verdict;
 use crate::pack::RuleId;
+use crate::state::{Space, pair_key};
 
 impl Shard {
     /// One step of a rule's episode at an endpoint.
@@ -31,16 +33,15 @@ impl Shard {
         }
     }
 
-    /// An open episode may have other evidence now, if what came or went says something to its rule, or a table that the rule reads is collected now, fails or is
+    /// An open episode may have other evidence now, if its rule is one of those that what came or went can turn, or a table that the rule reads is collected now, fails or is
     /// left out. Otherwise nobody looks: that there are more rows which do not decide is no news.
     #[expect(clippy::too_many_arguments, reason = "the two states and where the changes go")]
-    pub(super) fn observe_open<'r>(
+    pub(super) fn observe_open(
         &mut self,
         at: EndpointId,
         id: &str,
-        before: &Held,
-        held: &Held,
-        touched: impl Iterator<Item = &'r RowId>,
+        (before, held): (&Held, &Held),
+        affected: &[RuleId],
         flips: &[Flip],
         now_ms: i64,
         out: &mut Applied,
@@ -49,7 +50,6 @@ impl Shard {
         if open.is_empty() {
             return;
         }
-        let affected = self.affected(touched);
         let tables = held.tables.otherwise(&before.tables);
         for rule in open {
             let concerned =
@@ -109,6 +109,27 @@ impl Shard {
         }
         self.store_episode(at, rule, &kept, out);
         self.episodes.insert(key, kept);
+    }
+
+    /// Episodes that can no longer be opened again leave memory; what they were is in the events. A second looks at some of them: it is no matter when one goes.
+    pub(super) fn forget_episodes(&mut self, now_ms: i64, out: &mut Applied) {
+        const LOOKED_AT: usize = 1024;
+        let reopen_ms = self.policy.policy.drift.reopen_ms;
+        let from = self.forgotten_to.take().map_or(Bound::Unbounded, Bound::Excluded);
+        let (mut old, mut last, mut left): (Vec<Of>, _, _) = (Vec::new(), None, LOOKED_AT);
+        for (of, kept) in self.episodes.range((from, Bound::Unbounded)).take(LOOKED_AT) {
+            (last, left) = (Some(of), left - 1);
+            if !kept.episode.open && now_ms - kept.episode.changed_ms > reopen_ms {
+                old.push(of.clone());
+            }
+        }
+        self.forgotten_to = last.filter(|_| left == 0).cloned();
+        for of in old {
+            self.episodes.remove(&of);
+            if let Some(endpoint) = self.fleet.get(of.0) {
+                out.batch.delete(Space::Episodes, pair_key(&endpoint.id, of.1.as_bytes()));
+            }
+        }
     }
 
     pub(super) fn count(&mut self, change: Change) {

@@ -28,14 +28,12 @@ impl Shard {
         verdicts
     }
 
-    /// The verdicts of an endpoint that had those of a class, and the same tables, before these rows came or went. A rule reads nothing but
-    /// its terms, and a term answers otherwise only when a row that says something to it comes or goes: all other verdicts are as they were.
-    pub(super) fn judge_changed<'r>(&mut self, before: ClassId, held: &Held, touched: impl Iterator<Item = &'r RowId>) -> Judged {
+    /// The verdicts of an endpoint that had those of a class, and the same tables, before rows came or went that affect these rules.
+    pub(super) fn judge_changed(&mut self, before: ClassId, held: &Held, rules: &[RuleId]) -> Judged {
         // A class of an unknown pack has no verdicts.
         if self.fleet.classes.rules(before) != self.pack.rule_count() {
             return Judged::All(self.judge(held));
         }
-        let rules = self.affected(touched);
         if rules.is_empty() {
             return Judged::Same;
         }
@@ -53,7 +51,7 @@ impl Shard {
         let own = held.plus.iter().flat_map(|r| fleet.rows.hits(*r)).filter(|hit| terms.binary_search(&hit.term).is_ok());
         own.for_each(|hit| tallies.add(pack, *hit));
         let selected = |rule: RuleId| policy.selected.get(rule.index()).is_none_or(|s| *s);
-        let judged = rules.into_iter().filter(|r| selected(*r)).map(|rule| (rule, tallies.judge(pack, rule, &states, &joined) as u8));
+        let judged = rules.iter().copied().filter(|r| selected(*r)).map(|rule| (rule, tallies.judge(pack, rule, &states, &joined) as u8));
         let turned: Vec<(RuleId, u8)> = judged.filter(|(rule, verdict)| fleet.classes.verdict(before, *rule) as u8 != *verdict).collect();
         if turned.is_empty() {
             return Judged::Same;
@@ -63,20 +61,25 @@ impl Shard {
         Judged::All(verdicts)
     }
 
-    /// The rules whose verdict can turn when these rows come or go, sorted.
+    /// The rules whose verdict can turn when these rows come or go, sorted. A rule reads nothing but its terms, and a term answers otherwise only when a row that says something
+    /// to it comes or goes: all other verdicts are as they were.
     pub(super) fn affected<'r>(&self, touched: impl Iterator<Item = &'r RowId>) -> Vec<RuleId> {
-        let mut rules = Vec::new();
+        let mut terms = Vec::new();
         let mut joined = false;
         for row in touched {
-            rules.extend(self.fleet.rows.hits(*row).iter().flat_map(|hit| self.pack.readers(hit.term)));
+            terms.extend(self.fleet.rows.hits(*row).iter().map(|hit| hit.term));
             joined |= self.fleet.rows.table(*row).is_some_and(|t| self.pack.join_tables().contains(&t));
         }
-        if joined {
-            rules.extend(self.pack.joined_rules());
+        if terms.is_empty() && !joined {
+            return Vec::new();
         }
-        rules.sort_unstable();
-        rules.dedup();
-        rules
+        // In a patch wave hundreds of rows say something to the same terms, and many rules read those: each is marked, and not sorted among all.
+        terms.sort_unstable();
+        terms.dedup();
+        let mut affected = vec![false; self.pack.rule_count()];
+        let joined = if joined { self.pack.joined_rules() } else { &[] };
+        terms.iter().flat_map(|term| self.pack.readers(*term)).chain(joined).for_each(|rule| affected[rule.index()] = true);
+        self.pack.rules().filter(|rule| affected[rule.index()]).collect()
     }
 
     /// What the endpoint-level parts of the pack say. Endpoints with the same rows of those that they read share it.

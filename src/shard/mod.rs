@@ -75,6 +75,8 @@ pub struct Shard {
     store_id: String,
     limits: Limits,
     episodes: BTreeMap<Of, Kept>,
+    /// The last one that was looked at for being forgotten; `None`: the next look begins with the first.
+    forgotten_to: Option<Of>,
     /// Open episodes that sinks have not heard of, by when they shall.
     to_tell: BTreeSet<(i64, EndpointId, Box<str>)>,
     tasks: BTreeMap<Of, Task>,
@@ -363,23 +365,6 @@ impl Shard {
             self.thin(out);
         }
         self.sweep(now_ms, out);
-    }
-
-    /// Episodes that can no longer be opened again leave memory; what they were is in the events.
-    fn forget_episodes(&mut self, now_ms: i64, out: &mut Applied) {
-        let reopen_ms = self.policy.policy.drift.reopen_ms;
-        let old: Vec<Of> = self
-            .episodes
-            .iter()
-            .filter(|(_, k)| !k.episode.open && now_ms - k.episode.changed_ms > reopen_ms)
-            .map(|(of, _)| of.clone())
-            .collect();
-        for of in old {
-            self.episodes.remove(&of);
-            if let Some(endpoint) = self.fleet.get(of.0) {
-                out.batch.delete(Space::Episodes, pair_key(&endpoint.id, of.1.as_bytes()));
-            }
-        }
     }
 
     /// Drops the segments of events that are older than they are kept. Numbers go on counting where they were.

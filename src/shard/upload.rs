@@ -20,6 +20,7 @@ use crate::fleet::rows::{RowId, Said};
 use crate::fleet::{EndpointId, Held, Tables};
 use crate::history::trend::OfVerdicts;
 use crate::judge::Verdict;
+use crate::pack::RuleId;
 use crate::scan::digest::Digest;
 use crate::scan::native::{DecodedTable, Header, NEW, NewRow};
 use crate::scan::table::TableId;
@@ -104,6 +105,8 @@ struct Facts {
     digest: Digest,
     added: Vec<RowId>,
     removed: Vec<RowId>,
+    /// The rules that those can turn.
+    affected: Vec<RuleId>,
 }
 
 enum RowSet {
@@ -281,7 +284,8 @@ impl Shard {
         }
         added.iter().for_each(|r| digest.add(&self.fleet.rows.digest(*r)));
         removed.iter().for_each(|r| digest.subtract(&self.fleet.rows.digest(*r)));
-        Facts { rows, tables, digest, added, removed }
+        let affected = if before.is_some() { self.affected(added.iter().chain(&removed)) } else { Vec::new() };
+        Facts { rows, tables, digest, added, removed, affected }
     }
 
     /// The deviations from the image that the endpoint has, if the upload was followed along it and is near it still.
@@ -397,7 +401,7 @@ impl Shard {
     /// Judges the endpoint, and moves it to the class of its verdicts if they turned.
     fn classify(&mut self, before: Option<&Held>, held: &Held, facts: &Facts, out: &mut Applied) -> (ClassId, Option<Left>) {
         let verdicts = match before.filter(|h| h.tables == held.tables) {
-            Some(before) => match self.judge_changed(before.class, held, facts.added.iter().chain(&facts.removed)) {
+            Some(before) => match self.judge_changed(before.class, held, &facts.affected) {
                 Judged::Same => return (before.class, None),
                 Judged::All(verdicts) => verdicts,
             },
@@ -462,7 +466,7 @@ impl Shard {
             }
             self.observe(at, id, flip.rule, (flip.from, flip.to), now_ms, out);
         }
-        self.observe_open(at, id, before, held, facts.added.iter().chain(&facts.removed), &flips, now_ms, out);
+        self.observe_open(at, id, (before, held), &facts.affected, &flips, now_ms, out);
     }
 
     /// What the baselines of an endpoint's groups require, held against its verdicts; after a scan of it, or because what is required changed: then what its

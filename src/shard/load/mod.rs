@@ -70,8 +70,7 @@ impl Shard {
         })?;
         let store_id = own_id(store, meta.get("id"), new_id)?;
         let pack = meta.get("pack").and_then(|digest| old_pack(digest));
-        let known_pack = pack.is_some();
-        let pack = pack.unwrap_or(empty);
+        let (known_pack, pack) = (pack.is_some(), pack.unwrap_or(empty));
         let catalog = meta.get("catalog").and_then(|digest| old_catalog(digest));
         let mut shard = Shard {
             fleet: Fleet::default(),
@@ -83,6 +82,7 @@ impl Shard {
             store_id,
             limits,
             episodes: BTreeMap::new(),
+            forgotten_to: None,
             to_tell: BTreeSet::new(),
             tasks: BTreeMap::new(),
             task_ids: BTreeMap::new(),

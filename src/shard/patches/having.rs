@@ -42,7 +42,9 @@ impl Shard {
                 having.patches += fixes.len();
                 fixes.into()
             });
-            out.extend(patches.iter().filter(|p| fixes.binary_search(p).is_ok()));
+            // A wave brings hundreds of rows and ends hundreds of patches, and few of them are the same one's: the shorter list is gone through.
+            let (few, many): (&[PatchId], &[PatchId]) = if fixes.len() < patches.len() { (fixes, patches) } else { (patches, fixes) };
+            out.extend(few.iter().filter(|p| many.binary_search(p).is_ok()));
         }
         self.patches.having = having;
         out
