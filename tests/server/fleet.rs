@@ -52,6 +52,7 @@ async fn a_built_fleet_is_served_and_sends_on() {
         (&serde_json::json!({}), &0.into(), &0.into()),
         "{report}"
     );
+    assert_eq!(report["errors"], serde_json::json!({}), "a machine has one exchange after the other: {report}");
     assert_eq!(report["latency"]["count"], report["sent"]);
     assert!(report["herd"]["count"].as_u64().unwrap() > 10 && !report["interrupted"].as_bool().unwrap(), "{report}");
     assert_eq!(std::fs::read_to_string(home.path("keys")).unwrap().lines().count(), 30);

@@ -9,7 +9,7 @@ mod report;
 mod send;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -28,7 +28,7 @@ use crate::cli::{Outcome, Usage};
 use make::{Maker, Ready};
 use plan::{Load, Plan};
 use report::{Report, Tally};
-use send::Sender;
+use send::{Machine, Sender};
 
 /// How long answers may take after the last send, and after Ctrl-C.
 const SETTLE: Duration = Duration::from_secs(90);
@@ -218,7 +218,7 @@ async fn prepare(args: &Args) -> anyhow::Result<Sender> {
         attempts: args.attempts,
         seed: args.kind.seed,
         maker,
-        newest: args.kind.numbers().map(|_| AtomicU32::new(0)).collect(),
+        machines: args.kind.numbers().map(|_| Machine::default()).collect(),
         tally: Mutex::default(),
     })
 }

@@ -41,9 +41,18 @@ pub(super) struct Sender {
     pub(super) attempts: u32,
     pub(super) seed: u64,
     pub(super) maker: Maker,
-    /// The newest step that each machine has begun to send, plus one: an agent that has something newer does not come again with the old.
-    pub(super) newest: Vec<AtomicU32>,
+    /// By number, as the keys are.
+    pub(super) machines: Vec<Machine>,
     pub(super) tally: Mutex<Tally>,
+}
+
+/// What an agent knows of its own sends.
+#[derive(Default)]
+pub(super) struct Machine {
+    /// The newest step that it has begun to send, plus one: who has something newer does not come again with the old.
+    newest: AtomicU32,
+    /// It has one exchange after the other, also where the one after an outage and the next one of its round come together.
+    exchange: tokio::sync::Mutex<()>,
 }
 
 /// What came of an attempt.
@@ -61,6 +70,10 @@ impl Sender {
         count(&mut self.tally.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    fn machine(&self, number: u32) -> Option<&Machine> {
+        self.machines.get(usize::try_from(number - self.first).ok()?)
+    }
+
     /// One send, from when it was due to its last answer.
     pub(super) async fn send(&self, ready: Ready, due: Instant) {
         let Ready { due: what, mut body, .. } = ready;
@@ -68,9 +81,9 @@ impl Sender {
             t.sent += 1;
             t.late.record(due.elapsed());
         });
-        let newest = usize::try_from(what.number - self.first).ok().and_then(|at| self.newest.get(at));
+        let machine = self.machine(what.number);
         let mine = what.step.saturating_add(1);
-        newest.map(|n| n.fetch_max(mine, Ordering::Relaxed));
+        machine.map(|m| m.newest.fetch_max(mine, Ordering::Relaxed));
         let mut random = Random::new(self.seed ^ u64::from(what.number) << 20 ^ u64::from(what.step));
         let (mut attempt, mut wait, mut delta) = (1, FIRST_WAIT, matches!(what.what, What::Delta { .. }));
         loop {
@@ -104,7 +117,7 @@ impl Sender {
             if attempt >= self.attempts {
                 return self.tally(|t| t.lose(why));
             }
-            if newest.is_some_and(|n| n.load(Ordering::Relaxed) > mine) {
+            if machine.is_some_and(|m| m.newest.load(Ordering::Relaxed) > mine) {
                 return self.tally(|t| t.lose("superseded".to_owned()));
             }
             attempt += 1;
@@ -114,6 +127,10 @@ impl Sender {
 
     /// One attempt, and how long it took once it had a connection.
     async fn attempt(&self, number: u32, body: &Bytes) -> (Outcome, Duration) {
+        let _alone = match self.machine(number) {
+            Some(machine) => Some(machine.exchange.lock().await),
+            None => None,
+        };
         // The places are never closed.
         let _place = self.places.acquire().await;
         let begun = Instant::now();
