@@ -166,7 +166,7 @@ impl Home {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_disk_that_is_taken_away_under_load_loses_nothing_that_was_acked() {
     const ENDPOINTS: usize = 4;
-    // Three times what is taken in comes to some 55 MB: room for that, or the store itself is what fills the disk.
+    // What three rounds bring takes some 55 MB: with less room it is the store itself that fills the disk.
     let Some(disk) = small_disk(160) else { return };
     let receiver = Receiver::start().await;
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
