@@ -24,11 +24,13 @@ use crate::report::{Report, Unit};
 
 const CLIENTS: usize = 64;
 const ROUNDS: u32 = 5;
-/// Machines that send in a round, each once. Those of a round are others than those of the others.
+/// Machines that send in a round, each once. Those of a round are others than those of the others, and of other runs.
 const SENDERS: u32 = 4_000;
 /// Rounds in which they send as `muster agent` does.
 const AGENTS: u32 = 3;
-/// What machines go through between two runs that send after a patch wave.
+/// Rounds of a run: those of [`run`] with the one that warms up and the one after a wave, the one beside a swap, those of agents.
+const IN_A_RUN: u32 = ROUNDS + 3 + AGENTS;
+/// Steps of a machine from one patch wave to the next.
 const WAVE: u32 = 24;
 
 /// Who sends.
@@ -36,8 +38,42 @@ pub(super) struct Machines {
     pub fleet: Fleet,
     pub keys: HashMap<String, String>,
     pub endpoints: u32,
-    /// How many runs loaded this fleet before: each machine sends its next step.
+    /// How many runs loaded this fleet before.
     pub run: u32,
+}
+
+impl Machines {
+    /// How many send in a round.
+    fn senders(&self) -> u32 {
+        SENDERS.min(self.endpoints / IN_A_RUN).max(1)
+    }
+
+    /// How many runs find machines that have sent nothing since the fleet was built. A run that sent for the same ones again would measure another thing each time: by and by they take patch
+    /// waves, and deviate more.
+    fn runs(&self) -> u32 {
+        (self.endpoints / (self.senders() * IN_A_RUN)).max(1)
+    }
+
+    /// How many times all machines had their turn before.
+    fn turn(&self) -> u32 {
+        self.run / self.runs()
+    }
+
+    /// The step that is one change further than what the machines of this run sent before.
+    fn step(&self) -> u32 {
+        self.turn() + 1
+    }
+
+    /// A step at which all have taken one more patch wave than when they sent before.
+    fn after_a_wave(&self) -> u32 {
+        (self.turn() + 2) * WAVE - 1
+    }
+
+    /// The number of a machine that sends in a round: far from each other in the fleet.
+    fn number(&self, round: u32, n: u32) -> u32 {
+        let place = (self.run % self.runs() * IN_A_RUN + round) * self.senders() + n;
+        u32::try_from(u64::from(place) * 7_919 % u64::from(self.endpoints)).unwrap()
+    }
 }
 
 struct Body {
@@ -67,32 +103,30 @@ fn bodies(machines: &Machines, round: u32, step: u32) -> Vec<Body> {
 }
 
 fn encoded(machines: &Machines, round: u32, step: u32, encode: impl Fn(usize, &[u8]) -> (&'static str, Vec<u8>) + Sync) -> Vec<Body> {
-    let Machines { fleet, keys, endpoints, .. } = machines;
+    let Machines { fleet, keys, .. } = machines;
     let made = Instant::now();
     let body = |n: u32| {
-        // Far from each other in the fleet.
-        let number = u32::try_from((u64::from(round * SENDERS + n) * 7_919) % u64::from(*endpoints)).unwrap();
+        let number = machines.number(round, n);
         let document = fleet.facts(number, step).document();
         let id = id(number);
         let key = keys[&id].clone();
         let (encoding, bytes) = encode(usize::try_from(n).unwrap(), &document);
         Body { path: format!("/v1/endpoints/{id}/scan"), key, encoding, bytes: bytes.into() }
     };
-    let bodies: Vec<Body> = (0..SENDERS.min(endpoints / (ROUNDS + 3 + AGENTS))).into_par_iter().map(body).collect();
+    let bodies: Vec<Body> = (0..machines.senders()).into_par_iter().map(body).collect();
     let (count, kilobytes, seconds) = (bodies.len(), bodies[0].bytes.len() >> 10, made.elapsed().as_secs_f64());
     println!("  round {round}: {count} bodies of {kilobytes} kB made in {seconds:.1} s");
     bodies
 }
 
-/// Rounds of changed scans, each followed by the same bytes again, at both servers in turn. Each machine sends its next step; and others send what they have after a wave.
+/// Rounds of changed scans, each followed by the same bytes again, at both servers in turn. Each machine is one change further; and others send what they have after a wave.
 pub(super) fn run(machines: &Machines, daemon: SocketAddr, report: &mut Report) {
-    let run = machines.run;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let other = runtime.block_on(discarding());
     let (mut changed, mut same, mut changed_anchor, mut same_anchor) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (mut waits, mut waits_same) = (Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
-        let bodies = Arc::new(bodies(machines, round, run + 1));
+        let bodies = Arc::new(bodies(machines, round, machines.step()));
         let ours = runtime.block_on(send(bodies.clone(), daemon, None));
         let anchor = runtime.block_on(send(bodies.clone(), other, Some("/inflate")));
         let ours_same = runtime.block_on(send(bodies.clone(), daemon, None));
@@ -121,7 +155,7 @@ pub(super) fn run(machines: &Machines, daemon: SocketAddr, report: &mut Report) 
         report.line("", &format!("  {name} at that rate: p50 of an answer"), Unit::Seconds, of(500), None);
         report.line("", &format!("  {name} at that rate: p99 of an answer"), Unit::Seconds, of(990), None);
     }
-    let bodies = Arc::new(bodies(machines, ROUNDS + 1, (run + 1) * WAVE));
+    let bodies = Arc::new(bodies(machines, ROUNDS + 1, machines.after_a_wave()));
     let ours = runtime.block_on(send(bodies.clone(), daemon, None)).0;
     let anchor = runtime.block_on(send(bodies, other, Some("/inflate"))).0;
     report.line("", "  scans after a patch wave, zstd / read and inflate", Unit::PerSecond, ours, Some(anchor));
@@ -133,10 +167,10 @@ fn as_agents(machines: &Machines, daemon: SocketAddr, other: SocketAddr, report:
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let (mut ours, mut anchor, mut offered, mut sizes) = (Vec::new(), Vec::new(), 0, [0; 2]);
     for round in ROUNDS + 3..ROUNDS + 3 + AGENTS {
-        let plain = bodies(machines, round, machines.run + 1);
+        let plain = bodies(machines, round, machines.step());
         let dictionaries = runtime.block_on(dictionaries(&plain, daemon));
         offered += dictionaries.iter().flatten().count();
-        let bodies = encoded(machines, round, machines.run + 1, |at, document| match &dictionaries[at] {
+        let bodies = encoded(machines, round, machines.step(), |at, document| match &dictionaries[at] {
             Some(dictionary) => ("dcz", muster::dictionary::compress(document, dictionary).unwrap()),
             None => ("zstd", zstd::bulk::compress(document, 3).unwrap()),
         });
@@ -172,8 +206,9 @@ async fn dictionaries(senders: &[Body], daemon: SocketAddr) -> Vec<Option<Arc<Ve
 
 /// What is answered without and during a swap, while machines send as fast as they can: each goes to and fro between two steps, so that every scan is a changed one.
 pub(super) fn beside_a_swap(machines: &Machines, daemon: SocketAddr, begin: impl Fn(), ended: impl Fn() -> bool, report: &mut Report) {
-    let mut all = bodies(machines, ROUNDS + 2, machines.run + 1);
-    all.extend(bodies(machines, ROUNDS + 2, machines.run + 2));
+    let steps = machines.turn() * 2;
+    let mut all = bodies(machines, ROUNDS + 2, steps + 1);
+    all.extend(bodies(machines, ROUNDS + 2, steps + 2));
     let (bodies, count, stop) = (Arc::new(all), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let next = Arc::new(AtomicUsize::new(0));

@@ -110,7 +110,7 @@ impl Place {
         std::fs::write(built, said).unwrap();
     }
 
-    /// How many runs loaded this fleet before: the next one finds machines further.
+    /// How many runs loaded this fleet before: the next one takes other machines.
     fn runs(&self) -> u32 {
         let path = self.folder.join("runs");
         let runs = std::fs::read_to_string(&path).ok().and_then(|t| t.parse().ok()).unwrap_or(0);
