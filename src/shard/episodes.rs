@@ -1,10 +1,10 @@
 //! Episodes as they are kept: `a step of an episode -> the record, the event, what sinks are told and when`.
 
-use std::ops::Bound;
+pub(super) mod kept;
 
 use serde_json::{Value, json};
 
-use super::{Applied, Kept, Of, Shard};
+use super::{Applied, Kept, Shard};
 use crate::drift::{self, Cause, Change, Episode, Flip};
 use crate::fleet::{EndpointId, Held};
 use crate::judge::Verdict;
@@ -16,7 +16,7 @@ impl Shard {
     pub(super) fn observe(&mut self, at: EndpointId, id: &str, rule: RuleId, turned: (Verdict, Verdict), now_ms: i64, out: &mut Applied) {
         let rule_id = self.pack.rule_id(rule).to_owned();
         let evidence = self.explain(at, rule).map(|e| e.evidence).unwrap_or_default();
-        let new_id = format!("ep_{}_{}", self.store_id, self.next_seq);
+        let new_id = self.episodes.id(self.next_seq);
         let since_ms = self.fleet.get(at).map_or(now_ms, |e| e.enrolled_ms);
         let seen = drift::Observation {
             from: turned.0,
@@ -27,8 +27,8 @@ impl Shard {
             since_ms,
             now_ms,
         };
-        let before = self.episodes.get(&(at, rule_id.as_str().into())).map(|k| &k.episode);
-        if let Some((episode, change)) = drift::step(before, &seen, self.policy.policy.drift) {
+        let before = self.episodes.get(at, &rule_id).map(|k| k.episode);
+        if let Some((episode, change)) = drift::step(before.as_ref(), &seen, self.policy.policy.drift) {
             self.keep_episode(at, id, &rule_id, episode, change, Some(turned), now_ms, out);
         }
     }
@@ -46,7 +46,7 @@ impl Shard {
         now_ms: i64,
         out: &mut Applied,
     ) {
-        let open: Vec<RuleId> = self.episodes_of(at).filter(|(_, k)| k.episode.open).filter_map(|(rule, _)| self.pack.find(rule)).collect();
+        let open: Vec<RuleId> = self.open_episodes_of(at).filter_map(|(rule, _)| self.pack.find(rule)).collect();
         if open.is_empty() {
             return;
         }
@@ -63,7 +63,7 @@ impl Shard {
 
     /// Ends an open episode without a scan.
     pub(super) fn close_episode(&mut self, at: EndpointId, id: &str, rule: &str, cause: Cause, now_ms: i64, out: &mut Applied) {
-        let Some(kept) = self.episodes.get(&(at, rule.into())).cloned() else { return };
+        let Some(kept) = self.episodes.get(at, rule) else { return };
         let ended = Episode { open: false, cause, changed_ms: now_ms, tell_ms: None, ..kept.episode };
         self.keep_episode(at, id, rule, ended, Some(Change::Resolved), None, now_ms, out);
     }
@@ -81,11 +81,7 @@ impl Shard {
         now_ms: i64,
         out: &mut Applied,
     ) {
-        let key = (at, Box::from(rule));
-        let before = self.episodes.get(&key).cloned();
-        if let Some(due) = before.as_ref().and_then(|k| k.episode.tell_ms) {
-            self.to_tell.remove(&(due, at, rule.into()));
-        }
+        let before = self.episodes.get(at, rule);
         match (&before, change) {
             (None, Some(Change::Resolved)) => self.trend_unwritten(at, episode.opened_ms, now_ms),
             _ => self.trend_episode(at, before.as_ref().is_some_and(|k| k.episode.open), &episode, now_ms),
@@ -104,30 +100,20 @@ impl Shard {
                 kept.episode.tell_ms = (!tell_now).then_some(now_ms + self.policy.policy.drift.hold_ms);
             }
         }
-        if let Some(due) = kept.episode.tell_ms {
-            self.to_tell.insert((due, at, rule.into()));
-        }
         self.store_episode(at, rule, &kept, out);
-        self.episodes.insert(key, kept);
+        self.episodes.put(at, rule, &kept);
     }
 
     /// Episodes that can no longer be opened again leave memory; what they were is in the events. A second looks at some of them: it is no matter when one goes.
     pub(super) fn forget_episodes(&mut self, now_ms: i64, out: &mut Applied) {
         const LOOKED_AT: usize = 1024;
-        let reopen_ms = self.policy.policy.drift.reopen_ms;
-        let from = self.forgotten_to.take().map_or(Bound::Unbounded, Bound::Excluded);
-        let (mut old, mut last, mut left): (Vec<Of>, _, _) = (Vec::new(), None, LOOKED_AT);
-        for (of, kept) in self.episodes.range((from, Bound::Unbounded)).take(LOOKED_AT) {
-            (last, left) = (Some(of), left - 1);
-            if !kept.episode.open && now_ms - kept.episode.changed_ms > reopen_ms {
-                old.push(of.clone());
-            }
-        }
-        self.forgotten_to = last.filter(|_| left == 0).cloned();
-        for of in old {
-            self.episodes.remove(&of);
-            if let Some(endpoint) = self.fleet.get(of.0) {
-                out.batch.delete(Space::Episodes, pair_key(&endpoint.id, of.1.as_bytes()));
+        let last_ms = now_ms.saturating_sub(self.policy.policy.drift.reopen_ms);
+        let (old, last) = self.episodes.ended_before(last_ms, self.forgotten_to.as_ref(), LOOKED_AT);
+        self.forgotten_to = last;
+        for (at, rule) in old {
+            self.episodes.remove(at, &rule);
+            if let Some(endpoint) = self.fleet.get(at) {
+                out.batch.delete(Space::Episodes, pair_key(&endpoint.id, rule.as_bytes()));
             }
         }
     }

@@ -361,7 +361,7 @@ impl Shard {
     /// How many rules failed at it, by severity: what is resolved by nobody having looked.
     fn open_by_severity(&self, at: EndpointId) -> BTreeMap<&'static str, u32> {
         let mut counts = BTreeMap::new();
-        for (rule, _) in self.episodes_of(at).filter(|(_, kept)| kept.episode.open) {
+        for (rule, _) in self.open_episodes_of(at) {
             let severity = self.pack.find(rule).map_or(Severity::Info, |r| self.pack.rule(r).severity);
             *counts.entry(severity.name()).or_default() += 1;
         }

@@ -15,6 +15,7 @@ mod judge;
 mod load;
 mod outbox;
 mod patches;
+mod pool;
 mod stored;
 mod swap;
 mod tasks;
@@ -36,6 +37,7 @@ use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use self::episodes::kept::Episodes;
 use crate::deploy::Task;
 use crate::drift::{Cause, Episode};
 use crate::event::{Event, subscribed};
@@ -54,14 +56,14 @@ use crate::patch::list::Decisions;
 use crate::policy::{Policy, Resolved};
 use crate::state::{Batch, Space, pair_key, segment};
 
-/// An episode and the event that began it, which is told when it has lasted long enough.
+/// An episode and the event that began it, by number and time, as long as that is to be told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     pub episode: Episode,
     pub event: (u64, i64),
 }
 
-type Of = (EndpointId, Box<str>);
+type Of = (EndpointId, Arc<str>);
 
 #[derive(Debug)]
 pub struct Shard {
@@ -74,11 +76,9 @@ pub struct Shard {
     /// What identifies this store in the ids that it gives out.
     store_id: String,
     limits: Limits,
-    episodes: BTreeMap<Of, Kept>,
+    episodes: Episodes,
     /// The last one that was looked at for being forgotten; `None`: the next look begins with the first.
     forgotten_to: Option<Of>,
-    /// Open episodes that sinks have not heard of, by when they shall.
-    to_tell: BTreeSet<(i64, EndpointId, Box<str>)>,
     tasks: BTreeMap<Of, Task>,
     task_ids: BTreeMap<String, Of>,
     pub outbox: outbox::Outbox,
@@ -304,13 +304,13 @@ impl Shard {
 
     /// Takes an endpoint out, and ends what is open at it.
     fn erase(&mut self, at: EndpointId, id: &str, now_ms: i64, out: &mut Applied) {
-        let rules: Vec<Box<str>> = self.episodes_of(at).filter(|(_, k)| k.episode.open).map(|(r, _)| r.into()).collect();
+        let rules: Vec<Box<str>> = self.open_episodes_of(at).map(|(rule, _)| rule.into()).collect();
         for rule in rules {
             self.close_episode(at, id, &rule, Cause::EndpointRemoved, now_ms, out);
         }
         self.withdraw_all(at, id, now_ms, out);
         for rule in self.episodes_of(at).map(|(r, _)| Box::from(r)).collect::<Vec<Box<str>>>() {
-            self.episodes.remove(&(at, rule.clone()));
+            self.episodes.remove(at, &rule);
             out.batch.delete(Space::Episodes, pair_key(id, rule.as_bytes()));
         }
         let (stood, last) = (self.all_states(at), self.last_of(at, &mut out.batch));
@@ -340,17 +340,14 @@ impl Shard {
 
     /// Time passes.
     fn tick(&mut self, now_ms: i64, out: &mut Applied) {
-        while let Some((at_ms, endpoint, rule)) = self.to_tell.first().cloned() {
-            if at_ms > now_ms {
-                break;
-            }
-            self.to_tell.pop_first();
-            let Some(kept) = self.episodes.get_mut(&(endpoint, rule.clone())) else { continue };
-            kept.episode.tell_ms = None;
-            kept.episode.told = true;
-            let (kept, kind) = (kept.clone(), if kept.episode.reopened > 0 { "drift.reopened" } else { "drift.opened" });
+        while let Some((endpoint, rule)) = self.episodes.due(now_ms)
+            && let Some(mut kept) = self.episodes.get(endpoint, &rule)
+        {
+            (kept.episode.tell_ms, kept.episode.told) = (None, true);
+            let kind = if kept.episode.reopened > 0 { "drift.reopened" } else { "drift.opened" };
             self.tell(kind, kept.event.0, kept.event.1, out);
             self.store_episode(endpoint, &rule, &kept, out);
+            self.episodes.put(endpoint, &rule, &kept);
         }
         self.settle_after_load(now_ms, out);
         self.expire_exemptions(now_ms, out);
@@ -415,16 +412,18 @@ impl Shard {
     }
 
     /// Episodes of one endpoint, by rule.
-    pub fn episodes_of(&self, at: EndpointId) -> impl Iterator<Item = (&str, &Kept)> {
-        let from = (at, Box::from(""));
-        self.episodes.range(from..).take_while(move |((e, _), _)| *e == at).map(|((_, rule), kept)| (&**rule, kept))
+    pub fn episodes_of(&self, at: EndpointId) -> impl Iterator<Item = (&str, Kept)> {
+        self.episodes.of(at)
     }
 
-    /// Open episodes of some endpoints, by endpoint and rule.
-    pub fn open_episodes(&self, endpoints: std::ops::Range<u32>) -> impl Iterator<Item = (EndpointId, &str)> {
-        let of = |at: u32| (EndpointId(at), Box::from(""));
-        let range = self.episodes.range(of(endpoints.start)..of(endpoints.end));
-        range.filter(|(_, kept)| kept.episode.open).map(|((at, rule), _)| (*at, &**rule))
+    /// The open ones of one endpoint, by rule, and when they opened.
+    pub fn open_episodes_of(&self, at: EndpointId) -> impl Iterator<Item = (&str, i64)> {
+        self.open_episodes(at.0..at.0.saturating_add(1)).map(|(_, rule, opened_ms)| (rule, opened_ms))
+    }
+
+    /// The open ones of some endpoints, by endpoint and rule, and when they opened.
+    pub fn open_episodes(&self, endpoints: std::ops::Range<u32>) -> impl Iterator<Item = (EndpointId, &str, i64)> {
+        self.episodes.open_of(endpoints)
     }
 
     /// Writes an event into history, and into the outbox of the sinks that want it unless it is to be told later. Its number and time.

@@ -1,8 +1,10 @@
 //! Deployment tasks of endpoints: one an item, stepped by [`crate::deploy::step`].
 
+use std::sync::Arc;
+
 use serde_json::json;
 
-use super::{Applied, Refusal, Reply, Shard};
+use super::{Applied, Of, Refusal, Reply, Shard};
 use crate::deploy::{self, Action, Change, Observation, Task, TaskState};
 use crate::fleet::EndpointId;
 use crate::state::{Space, pair_key};
@@ -15,7 +17,7 @@ impl Shard {
 
     /// Tasks of one endpoint, by item.
     pub fn tasks_of(&self, at: EndpointId) -> impl Iterator<Item = &Task> {
-        let from = (at, Box::from(""));
+        let from = (at, Arc::default());
         self.tasks.range(from..).take_while(move |((e, _), _)| *e == at).map(|(_, t)| t)
     }
 
@@ -29,7 +31,7 @@ impl Shard {
 
     /// Open tasks of some endpoints, by endpoint and item.
     pub fn open_tasks_of(&self, endpoints: std::ops::Range<u32>) -> impl Iterator<Item = (EndpointId, &Task)> {
-        let of = |at: u32| (EndpointId(at), Box::from(""));
+        let of = |at: u32| (EndpointId(at), Arc::default());
         let range = self.tasks.range(of(endpoints.start)..of(endpoints.end));
         range.filter(|(_, task)| task.state.is_open()).map(|((at, _), task)| (*at, task))
     }
@@ -127,7 +129,7 @@ impl Shard {
     }
 
     pub(super) fn restore_task(&mut self, at: EndpointId, task: Task) {
-        let of = (at, Box::from(task.item.as_str()));
+        let of: Of = (at, task.item.as_str().into());
         self.task_ids.insert(task.id.clone(), of.clone());
         if let Some(replaced) = self.tasks.insert(of, task.clone())
             && replaced.id != task.id

@@ -130,7 +130,7 @@ impl Shard {
     /// Takes all of an endpoint out, or in: it comes, goes, or gets other labels.
     pub(super) fn trend_whole(&mut self, at: EndpointId, more: bool) {
         let class = self.fleet.get(at).and_then(|e| e.held.as_ref()).map(|h| self.of_verdicts(h.class));
-        let (posture, open) = (self.posture(at), self.episodes_of(at).filter(|(_, k)| k.episode.open).count());
+        let (posture, open) = (self.posture(at), self.open_episodes_of(at).count());
         self.gauge(at, |gauges| {
             gauges.endpoint(more);
             gauges.posture(&posture, more);
@@ -283,7 +283,7 @@ impl Shard {
     /// Adds some endpoints to what is being counted.
     fn count_among(&mut self, among: Range<u32>, classes: &mut HashMap<ClassId, OfVerdicts>) {
         let mut open: BTreeMap<u32, u64> = BTreeMap::new();
-        self.open_episodes(among.clone()).for_each(|(at, _)| *open.entry(at.0).or_default() += 1);
+        self.open_episodes(among.clone()).for_each(|(at, ..)| *open.entry(at.0).or_default() += 1);
         let mut followed = std::mem::take(&mut self.trends.followed);
         for Followed { group, anew: gauges, .. } in &mut followed {
             let mut take = |number: u32| {

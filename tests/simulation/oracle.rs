@@ -67,7 +67,7 @@ pub(super) fn dump(shard: &Shard) -> BTreeMap<String, String> {
     for (at, endpoint) in fleet.iter() {
         put(format!("endpoint {}", endpoint.id), &(at, described(shard, endpoint)));
         put(format!("posture {}", endpoint.id), &shard.posture(at));
-        shard.episodes_of(at).for_each(|(rule, kept)| put(format!("episode {} {rule}", endpoint.id), kept));
+        shard.episodes_of(at).for_each(|(rule, kept)| put(format!("episode {} {rule}", endpoint.id), &kept));
         shard.tasks_of(at).for_each(|task| put(format!("task {} {}", endpoint.id, task.item), task));
     }
     shard.outbox.iter().for_each(|(sink, seq, pending)| put(format!("outbox {sink} {seq}"), pending));

@@ -187,8 +187,7 @@ pub async fn verdicts(call: Call) -> Answer {
         .fleet(move |shard| {
             let (at, endpoint) = known(shard, &id)?;
             let held = held(endpoint)?;
-            let open: BTreeMap<&str, i64> =
-                shard.episodes_of(at).filter(|(_, k)| k.episode.open).map(|(r, k)| (r, k.episode.opened_ms)).collect();
+            let open: BTreeMap<&str, i64> = shard.open_episodes_of(at).collect();
             let mut items = Vec::new();
             for rule in shard.pack.rules().filter(|r| !shard.pack.rule(*r).requirement) {
                 let verdict = shard.fleet.classes.verdict(held.class, rule);

@@ -47,7 +47,7 @@ impl Open {
         while from < end {
             end = look.look(|shard| {
                 let to = from.saturating_add(LOOKED_AT);
-                for (at, rule) in shard.open_episodes(from..to).filter(|(at, _)| is_asked(*at)) {
+                for (at, rule, _) in shard.open_episodes(from..to).filter(|(at, ..)| is_asked(*at)) {
                     if let Some(endpoints) = open.episodes.get_mut(rule) {
                         endpoints.insert(at.0);
                     }

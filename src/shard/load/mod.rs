@@ -8,6 +8,7 @@ use std::sync::Arc;
 use roaring::RoaringBitmap;
 use serde::{Deserialize, Serialize};
 
+use super::episodes::kept::Episodes;
 use super::patches::{Patches, StoredExemption};
 use super::{Alert, Kept, Shard, Totals, outbox};
 use crate::deploy::{Action, Blocked, Task, TaskState};
@@ -79,11 +80,10 @@ impl Shard {
             catalog: catalog.clone().unwrap_or_default(),
             decisions: Decisions::default(),
             pack,
-            store_id,
             limits,
-            episodes: BTreeMap::new(),
+            episodes: Episodes::new(&store_id),
+            store_id,
             forgotten_to: None,
-            to_tell: BTreeSet::new(),
             tasks: BTreeMap::new(),
             task_ids: BTreeMap::new(),
             outbox: outbox::Outbox::default(),
@@ -152,16 +152,12 @@ impl Shard {
     fn load_rest(&mut self, store: &dyn Store) -> Result<(), LoadError> {
         store.each(Space::Episodes, &mut |k, v| {
             let kept: Kept = decode(Space::Episodes, k, v)?;
-            let of: Option<super::Of> =
-                split_pair(k).and_then(|(id, rule)| Some((self.fleet.find(id)?, std::str::from_utf8(rule).ok()?.into())));
-            if let Some((at, rule)) = of {
-                if let Some(due) = kept.episode.tell_ms {
-                    self.to_tell.insert((due, at, rule.clone()));
-                }
-                self.episodes.insert((at, rule), kept);
+            if let Some((at, rule)) = split_pair(k).and_then(|(id, rule)| Some((self.fleet.find(id)?, std::str::from_utf8(rule).ok()?))) {
+                self.episodes.put(at, rule, &kept);
             }
             Ok(())
         })?;
+        self.episodes.tighten();
         store.each(Space::Tasks, &mut |k, v| {
             let task = match v.first() {
                 Some(1) => decode_version::<OldTask>(Space::Tasks, 1, k, v)?.into(),

@@ -66,8 +66,8 @@ impl Due {
         let tasks = shard.open_tasks_of(range.clone()).filter(|(_, task)| self.policy || turning(&task.item));
         let tasks: Vec<u32> = tasks.map(|(at, _)| at.0).collect();
         self.endpoints.extend(tasks);
-        let episodes = shard.open_episodes(range).filter(|(_, rule)| turning(rule));
-        self.episodes.extend(episodes.map(|(at, rule)| (at, rule.into())));
+        let episodes = shard.open_episodes(range).filter(|(_, rule, _)| turning(rule));
+        self.episodes.extend(episodes.map(|(at, rule, _)| (at, rule.into())));
         self.next >= end
     }
 

@@ -158,7 +158,7 @@ impl Shard {
         let ended = self.ended(lane);
         let turns = std::mem::take(&mut lane.turns.by_rule);
         let mut by_rule: BTreeMap<&str, Vec<Of>> = BTreeMap::new();
-        let ids: Vec<Box<str>> = ended.iter().map(|(_, rule)| rule.clone()).collect();
+        let ids: Vec<Arc<str>> = ended.iter().map(|(_, rule)| rule.clone()).collect();
         for (of, rule) in ended.into_iter().zip(&ids) {
             by_rule.entry(rule).or_default().push(of);
         }
@@ -216,13 +216,12 @@ impl Shard {
     fn ended(&self, lane: &mut Lane) -> BTreeSet<Of> {
         let mut candidates = std::mem::take(&mut lane.due.episodes);
         for at in &lane.due.touched {
-            candidates.extend(self.episodes_of(EndpointId(at)).map(|(rule, _)| (EndpointId(at), Box::from(rule))));
+            candidates.extend(self.open_episodes_of(EndpointId(at)).map(|(rule, _)| (EndpointId(at), rule.into())));
         }
         candidates.retain(|of| {
             let class = self.fleet.get(of.0).and_then(|e| e.held.as_ref()).map(|h| h.class);
             let now = self.pack.find(&of.1).zip(class).map(|(rule, class)| self.fleet.classes.verdict(class, rule));
-            let open = self.episodes.get(of).is_some_and(|kept| kept.episode.open);
-            open && lane.change.turns_id(&of.1) && now.is_none_or(|v| stand(v) == Stand::Clear)
+            self.episodes.is_open(of.0, &of.1) && lane.change.turns_id(&of.1) && now.is_none_or(|v| stand(v) == Stand::Clear)
         });
         candidates
     }
@@ -231,17 +230,14 @@ impl Shard {
     fn end_episodes(&mut self, ended: Vec<Of>, now_ms: i64, out: &mut Applied) -> Vec<String> {
         let mut named = Vec::new();
         for (at, rule) in ended {
-            let Some(mut kept) = self.episodes.get(&(at, rule.clone())).cloned() else { continue };
-            if let Some(due) = kept.episode.tell_ms {
-                self.to_tell.remove(&(due, at, rule.clone()));
-            }
+            let Some(mut kept) = self.episodes.get(at, &rule) else { continue };
             kept.episode = Episode { open: false, cause: Cause::RuleChanged, changed_ms: now_ms, tell_ms: None, ..kept.episode };
             self.count(Drift::Resolved);
             if named.len() < NAMED_MAX {
                 named.push(kept.episode.id.clone());
             }
             self.store_episode(at, &rule, &kept, out);
-            self.episodes.insert((at, rule), kept);
+            self.episodes.put(at, &rule, &kept);
         }
         named
     }
