@@ -85,7 +85,7 @@ impl Task {
 }
 
 /// What an endpoint is asked to do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Action {
     pub package: String,
     pub state: FixState,
@@ -98,7 +98,7 @@ pub struct Action {
 }
 
 /// What a patch comes to at one endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PatchAction {
     pub id: String,
     /// Installed packages to upgrade.
@@ -107,7 +107,7 @@ pub struct PatchAction {
     pub kbs: Vec<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PatchPackage {
     pub name: String,
     /// At least this version has the fix: of the package, or of the source package that the vendor names.

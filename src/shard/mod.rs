@@ -10,6 +10,7 @@ mod episodes;
 mod explain;
 mod freshness;
 mod history;
+mod ids;
 mod input;
 mod judge;
 mod load;
@@ -38,7 +39,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use self::episodes::kept::Episodes;
-use crate::deploy::Task;
+use self::tasks::kept::Tasks;
 use crate::drift::{Cause, Episode};
 use crate::event::{Event, subscribed};
 use crate::fleet::classes::ClassId;
@@ -79,8 +80,7 @@ pub struct Shard {
     episodes: Episodes,
     /// The last one that was looked at for being forgotten; `None`: the next look begins with the first.
     forgotten_to: Option<Of>,
-    tasks: BTreeMap<Of, Task>,
-    task_ids: BTreeMap<String, Of>,
+    tasks: Tasks,
     pub outbox: outbox::Outbox,
     next_seq: u64,
     /// Batches applied since the start.

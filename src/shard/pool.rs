@@ -28,7 +28,8 @@ impl<T: ?Sized + Eq + Hash> Pool<T> {
     /// The one that is equal, or this one from now on.
     pub(super) fn share(&mut self, value: &T) -> Arc<T>
     where
-        for<'v> Arc<T>: From<&'v T>,
+        T: ToOwned,
+        Arc<T>: From<T::Owned>,
     {
         if let Some(known) = self.known.get(value) {
             return known.clone();
@@ -37,7 +38,7 @@ impl<T: ?Sized + Eq + Hash> Pool<T> {
             self.known.retain(|known| Arc::strong_count(known) > 1);
             self.swept = self.known.len();
         }
-        let shared: Arc<T> = value.into();
+        let shared: Arc<T> = value.to_owned().into();
         self.known.insert(shared.clone());
         shared
     }

@@ -1,49 +1,42 @@
 //! Deployment tasks of endpoints: one an item, stepped by [`crate::deploy::step`].
 
-use std::sync::Arc;
+pub(super) mod kept;
 
 use serde_json::json;
 
-use super::{Applied, Of, Refusal, Reply, Shard};
+use super::{Applied, Refusal, Reply, Shard};
 use crate::deploy::{self, Action, Change, Observation, Task, TaskState};
 use crate::fleet::EndpointId;
 use crate::state::{Space, pair_key};
 
 impl Shard {
     /// All tasks, by endpoint and item.
-    pub fn tasks(&self) -> impl Iterator<Item = (EndpointId, &Task)> {
-        self.tasks.iter().map(|((e, _), t)| (*e, t))
+    pub fn tasks(&self) -> impl Iterator<Item = (EndpointId, Task)> {
+        self.tasks.iter()
+    }
+
+    /// How many are in each state, in the order of [`TaskState::ALL`].
+    pub fn task_counts(&self) -> [u64; TaskState::ALL.len()] {
+        self.tasks.counts()
     }
 
     /// Tasks of one endpoint, by item.
-    pub fn tasks_of(&self, at: EndpointId) -> impl Iterator<Item = &Task> {
-        let from = (at, Arc::default());
-        self.tasks.range(from..).take_while(move |((e, _), _)| *e == at).map(|(_, t)| t)
+    pub fn tasks_of(&self, at: EndpointId) -> impl Iterator<Item = Task> {
+        self.tasks.of(at)
     }
 
-    pub fn open_tasks(&self, at: EndpointId) -> impl Iterator<Item = &Task> {
-        self.tasks_of(at).filter(|t| t.state.is_open())
+    /// The items of the open tasks of one endpoint, in their order.
+    pub fn open_tasks(&self, at: EndpointId) -> impl Iterator<Item = &str> {
+        self.open_tasks_of(at.0..at.0.saturating_add(1)).map(|(_, item)| item)
     }
 
-    pub(super) fn has_open_task(&self, at: EndpointId, item: &str) -> bool {
-        self.tasks.get(&(at, item.into())).is_some_and(|task| task.state.is_open())
+    /// Those of some endpoints, by endpoint and item.
+    pub fn open_tasks_of(&self, endpoints: std::ops::Range<u32>) -> impl Iterator<Item = (EndpointId, &str)> {
+        self.tasks.open_of(endpoints)
     }
 
-    /// Open tasks of some endpoints, by endpoint and item.
-    pub fn open_tasks_of(&self, endpoints: std::ops::Range<u32>) -> impl Iterator<Item = (EndpointId, &Task)> {
-        let of = |at: u32| (EndpointId(at), Arc::default());
-        let range = self.tasks.range(of(endpoints.start)..of(endpoints.end));
-        range.filter(|(_, task)| task.state.is_open()).map(|((at, _), task)| (*at, task))
-    }
-
-    /// Whether the endpoint posted a result that a scan must confirm or reopen, also one that shows nothing new.
-    pub(super) fn awaits_scan(&self, at: EndpointId) -> bool {
-        self.open_tasks(at).any(|t| t.state != TaskState::Queued && t.blocked.is_none())
-    }
-
-    pub fn task(&self, id: &str) -> Option<(EndpointId, &Task)> {
-        let of = self.task_ids.get(id)?;
-        Some((of.0, self.tasks.get(of)?))
+    pub fn task(&self, id: &str) -> Option<(EndpointId, Task)> {
+        self.tasks.find(id)
     }
 
     pub(super) fn report(
@@ -57,7 +50,7 @@ impl Shard {
     ) -> Result<Reply, Refusal> {
         let unknown = || Refusal::UnknownTask(task.to_owned());
         let at = self.fleet.find(endpoint).ok_or_else(|| Refusal::UnknownEndpoint(endpoint.to_owned()))?;
-        let (of, before) = self.task(task).filter(|(of, _)| *of == at).map(|(of, t)| (of, t.clone())).ok_or_else(unknown)?;
+        let (of, before) = self.task(task).filter(|(of, _)| *of == at).ok_or_else(unknown)?;
         let seen = Observation::Report { ok, message };
         let Some((after, change)) = deploy::step(Some(&before), &seen, now_ms, || before.clone()) else {
             return Ok(Reply::Reported(Box::new(before)));
@@ -78,9 +71,9 @@ impl Shard {
         now_ms: i64,
         out: &mut Applied,
     ) {
-        let before = self.tasks.get(&(at, item.into()));
+        let before = self.tasks.get(at, item);
         let new = || Task {
-            id: format!("tsk_{}_{}", self.store_id, self.next_seq),
+            id: self.tasks.id(self.next_seq),
             item: item.to_owned(),
             baselines: baselines.to_vec(),
             action: action(self),
@@ -91,14 +84,14 @@ impl Shard {
             changed_ms: now_ms,
             message: None,
         };
-        if let Some((task, change)) = deploy::step(before, seen, now_ms, new) {
+        if let Some((task, change)) = deploy::step(before.as_ref(), seen, now_ms, new) {
             self.keep_task(at, id, task, change, now_ms, out);
         }
     }
 
     /// Withdraws the open tasks of an endpoint for items that are not wanted any more.
     pub(super) fn withdraw(&mut self, at: EndpointId, id: &str, wanted: impl Fn(&str) -> bool, now_ms: i64, out: &mut Applied) {
-        let gone: Vec<Task> = self.open_tasks(at).filter(|t| !wanted(&t.item)).cloned().collect();
+        let gone: Vec<Task> = self.open_tasks(at).filter(|item| !wanted(item)).filter_map(|item| self.tasks.get(at, item)).collect();
         for before in gone {
             if let Some((task, change)) = deploy::step(Some(&before), &Observation::NotRequired, now_ms, || before.clone()) {
                 self.keep_task(at, id, task, change, now_ms, out);
@@ -109,11 +102,10 @@ impl Shard {
     /// The endpoint is going: its tasks are withdrawn and forgotten.
     pub(super) fn withdraw_all(&mut self, at: EndpointId, id: &str, now_ms: i64, out: &mut Applied) {
         self.withdraw(at, id, |_| false, now_ms, out);
-        let all: Vec<Task> = self.tasks_of(at).cloned().collect();
-        for task in all {
-            self.task_ids.remove(&task.id);
-            self.tasks.remove(&(at, task.item.as_str().into()));
-            out.batch.delete(Space::Tasks, pair_key(id, task.item.as_bytes()));
+        let all: Vec<String> = self.tasks_of(at).map(|task| task.item).collect();
+        for item in all {
+            self.tasks.remove(at, &item);
+            out.batch.delete(Space::Tasks, pair_key(id, item.as_bytes()));
         }
     }
 
@@ -125,16 +117,6 @@ impl Shard {
         }
         self.event(change.event(), Some(id), json!({"task": task.shown()}), now_ms, true, out);
         out.batch.put_record(Space::Tasks, pair_key(id, task.item.as_bytes()), &task);
-        self.restore_task(at, task);
-    }
-
-    pub(super) fn restore_task(&mut self, at: EndpointId, task: Task) {
-        let of: Of = (at, task.item.as_str().into());
-        self.task_ids.insert(task.id.clone(), of.clone());
-        if let Some(replaced) = self.tasks.insert(of, task.clone())
-            && replaced.id != task.id
-        {
-            self.task_ids.remove(&replaced.id);
-        }
+        self.tasks.put(at, &task);
     }
 }

@@ -152,7 +152,7 @@ impl Shard {
 
     /// Whether an endpoint may be answered beside the writer: no task waits for its scan, and it was heard of lately, so that it is not told to be back.
     fn may_be_brief(&self, at: EndpointId) -> bool {
-        !self.awaits_scan(at) && !self.stale().contains(at.0)
+        !self.tasks.await_scan(at) && !self.stale().contains(at.0)
     }
 
     /// The same of an upload that was decoded and says what is known: for it nothing is to be written.
@@ -223,7 +223,7 @@ impl Shard {
         self.heard(at, id, now_ms, out);
         let batch = self.applied;
         if let Some(held) = before.as_ref().filter(|h| h.digest == facts.digest && facts.added.is_empty() && facts.removed.is_empty()) {
-            if self.awaits_scan(at) {
+            if self.tasks.await_scan(at) {
                 self.check_baselines(at, id, true, now_ms, out);
             }
             self.live_mut(at).keep(&body, held.sequence, batch);
@@ -479,14 +479,14 @@ impl Shard {
         for (item, baselines) in required {
             let verdict = self.fleet.classes.verdict(class, item.rule);
             wanted.insert(item.id.clone());
-            if !scanned && verdict == Verdict::Fail && self.has_open_task(at, &item.id) {
+            if !scanned && verdict == Verdict::Fail && self.tasks.is_open(at, &item.id) {
                 continue;
             }
             self.step_task(at, id, &item.id, |_| item.action.clone(), &baselines, &Seen::Scan { verdict }, now_ms, out);
         }
         for Required { item, patch, places, baselines, verdict } in self.required_patches(at) {
             wanted.insert(item.clone());
-            if !scanned && verdict == Verdict::Fail && self.has_open_task(at, &item) {
+            if !scanned && verdict == Verdict::Fail && self.tasks.is_open(at, &item) {
                 continue;
             }
             let action = |shard: &Shard| shard.patch_action(at, &patch, &places);

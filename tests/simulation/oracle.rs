@@ -31,7 +31,7 @@ pub(super) fn derived_holds(shard: &Shard, ticked_ms: i64) {
     assert_eq!(shard.fleet.index().difference(&shard.fleet.index_anew()), None, "the index");
     let mut ids = std::collections::BTreeSet::new();
     for (_, task) in shard.tasks() {
-        assert!(ids.insert(&task.id), "two tasks have the id {}", task.id);
+        assert!(ids.insert(task.id.clone()), "two tasks have the id {}", task.id);
     }
     crate::patches::decided::model::check(shard, ticked_ms);
 }
@@ -68,7 +68,7 @@ pub(super) fn dump(shard: &Shard) -> BTreeMap<String, String> {
         put(format!("endpoint {}", endpoint.id), &(at, described(shard, endpoint)));
         put(format!("posture {}", endpoint.id), &shard.posture(at));
         shard.episodes_of(at).for_each(|(rule, kept)| put(format!("episode {} {rule}", endpoint.id), &kept));
-        shard.tasks_of(at).for_each(|task| put(format!("task {} {}", endpoint.id, task.item), task));
+        shard.tasks_of(at).for_each(|task| put(format!("task {} {}", endpoint.id, task.item), &task));
     }
     shard.outbox.iter().for_each(|(sink, seq, pending)| put(format!("outbox {sink} {seq}"), pending));
     shard.alerts().for_each(|(alert, missing)| put(format!("alert {} {}", alert.feed, alert.patch), &(alert, missing)));

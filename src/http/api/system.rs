@@ -25,7 +25,8 @@ pub async fn status(call: Call) -> Answer {
     let app = &call.app;
     let fleet = call
         .fleet(|shard| {
-            let open = shard.tasks().filter(|(_, t)| t.state.is_open()).count();
+            let counted = TaskState::ALL.into_iter().zip(shard.task_counts());
+            let open: u64 = counted.filter(|(state, _)| state.is_open()).map(|(_, n)| n).sum();
             json!({
                 "endpoints": shard.fleet.len(), "freshness": shard.freshness_counts(), "with_scan": shard.fleet.classes.held(), "rows": shard.rows().len(),
                 "images": shard.fleet.images.len(), "verdict_classes": shard.fleet.classes.len(), "pack": shard.pack.digest(),
@@ -128,12 +129,8 @@ fn measure(shard: &Shard, metrics: &Metrics, now_ms: i64) {
             metrics.verdicts.with_label_values(&[severity.name(), verdict.name()]).set(count);
         }
     }
-    let mut tasks = [0i64; TaskState::ALL.len()];
-    for (_, task) in shard.tasks() {
-        tasks[task.state as usize] += 1;
-    }
-    for (state, count) in TaskState::ALL.into_iter().zip(tasks) {
-        metrics.tasks.with_label_values(&[state.name()]).set(count);
+    for (state, count) in TaskState::ALL.into_iter().zip(shard.task_counts()) {
+        metrics.tasks.with_label_values(&[state.name()]).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
     patches(shard, metrics);
     past(shard, metrics);

@@ -43,7 +43,7 @@ pub async fn of_endpoint(call: Call) -> Answer {
     let items = call
         .fleet(move |shard| {
             let at = shard.fleet.find(&id).ok_or(Refusal::UnknownEndpoint(id))?;
-            Ok::<_, Refusal>(shard.tasks_of(at).filter(|t| wanted.means(t)).map(Task::shown).collect::<Vec<_>>())
+            Ok::<_, Refusal>(shard.tasks_of(at).filter(|t| wanted.means(t)).map(|t| t.shown()).collect::<Vec<_>>())
         })
         .await??;
     ok(&json!({"items": items}))
@@ -73,7 +73,7 @@ fn page(shard: &Shard, wanted: &Wanted, limit: usize, cursor: &str) -> (Vec<Valu
             if items.len() == limit {
                 return (items, Some(query::cursor(&last)));
             }
-            items.push(of(shard, at, task));
+            items.push(of(shard, at, &task));
             last = format!("{id}\n{}", task.item);
         }
         if items.len() < limit {

@@ -52,8 +52,8 @@ impl Open {
                         endpoints.insert(at.0);
                     }
                 }
-                for (at, task) in shard.open_tasks_of(from..to).filter(|(at, _)| is_asked(*at)) {
-                    if let Some(endpoints) = open.tasks.get_mut(&task.item) {
+                for (at, item) in shard.open_tasks_of(from..to).filter(|(at, _)| is_asked(*at)) {
+                    if let Some(endpoints) = open.tasks.get_mut(item) {
                         endpoints.insert(at.0);
                     }
                 }

@@ -1,7 +1,7 @@
 //! Episodes as they lie in memory: `endpoint, rule -> the episode`, and which are to be told when.
 //!
 //! A fleet writes down one whenever a verdict turns, and keeps it for as long as it may open again: at a million endpoints there are some hundred thousand. What they have alike is kept once:
-//! rules' names, and the evidence, which is mostly a row that many endpoints have. An id is the number of the event that began it.
+//! rules' names, and the evidence, which is mostly a row that many endpoints have.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, Range};
@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use crate::drift::{Cause, Episode};
 use crate::fleet::EndpointId;
+use crate::shard::ids::{Id, Prefix};
 use crate::shard::pool::Pool;
 use crate::shard::{Kept, Of};
 
 #[derive(Debug)]
 pub(in crate::shard) struct Episodes {
-    /// How ids begin in this store.
-    prefix: String,
+    ids: Prefix,
     all: BTreeMap<Of, Small>,
     /// Open ones that sinks have not heard of, by when they shall. INVARIANT: those of `all` that have a time.
     to_tell: BTreeSet<(i64, Of)>,
@@ -36,13 +36,6 @@ struct Small {
     to_tell: Option<Box<ToTell>>,
 }
 
-#[derive(Debug)]
-enum Id {
-    Number(u64),
-    /// One that was given out otherwise.
-    Text(Box<str>),
-}
-
 /// When sinks shall hear of it, and of which event.
 #[derive(Debug)]
 struct ToTell {
@@ -52,13 +45,13 @@ struct ToTell {
 
 impl Episodes {
     pub(in crate::shard) fn new(store_id: &str) -> Episodes {
-        let prefix = format!("ep_{store_id}_");
-        Episodes { prefix, all: BTreeMap::new(), to_tell: BTreeSet::new(), rules: Pool::default(), evidence: Pool::default() }
+        let ids = Prefix::new("ep", store_id);
+        Episodes { ids, all: BTreeMap::new(), to_tell: BTreeSet::new(), rules: Pool::default(), evidence: Pool::default() }
     }
 
     /// The id of one that an event begins.
     pub(in crate::shard) fn id(&self, event: u64) -> String {
-        format!("{}{event}", self.prefix)
+        self.ids.begun_by(event)
     }
 
     fn place(&self, at: EndpointId, rule: &str) -> Option<Of> {
@@ -129,11 +122,9 @@ impl Episodes {
 
     fn small(&mut self, kept: &Kept) -> Small {
         let Kept { episode, event } = kept;
-        let number = episode.id.strip_prefix(&self.prefix).and_then(|n| n.parse().ok());
-        let id = number.map(Id::Number).filter(|id| self.text(id) == episode.id);
         let to_tell = episode.tell_ms.map(|due_ms| Box::new(ToTell { due_ms, event: *event }));
         Small {
-            id: id.unwrap_or_else(|| Id::Text(episode.id.as_str().into())),
+            id: self.ids.read(&episode.id),
             evidence: self.evidence.share(&episode.evidence),
             opened_ms: episode.opened_ms,
             changed_ms: episode.changed_ms,
@@ -145,16 +136,9 @@ impl Episodes {
         }
     }
 
-    fn text(&self, id: &Id) -> String {
-        match id {
-            Id::Number(n) => self.id(*n),
-            Id::Text(text) => text.to_string(),
-        }
-    }
-
     fn whole(&self, small: &Small) -> Kept {
         let episode = Episode {
-            id: self.text(&small.id),
+            id: self.ids.text(&small.id),
             open: small.open,
             cause: small.cause,
             opened_ms: small.opened_ms,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::episodes::kept::Episodes;
 use super::patches::{Patches, StoredExemption};
+use super::tasks::kept::Tasks;
 use super::{Alert, Kept, Shard, Totals, outbox};
 use crate::deploy::{Action, Blocked, Task, TaskState};
 use crate::fleet::Fleet;
@@ -82,10 +83,9 @@ impl Shard {
             pack,
             limits,
             episodes: Episodes::new(&store_id),
+            tasks: Tasks::new(&store_id),
             store_id,
             forgotten_to: None,
-            tasks: BTreeMap::new(),
-            task_ids: BTreeMap::new(),
             outbox: outbox::Outbox::default(),
             next_seq: 1,
             applied: 0,
@@ -164,10 +164,11 @@ impl Shard {
                 _ => decode(Space::Tasks, k, v)?,
             };
             if let Some(at) = split_pair(k).and_then(|(id, _)| self.fleet.find(id)) {
-                self.restore_task(at, task);
+                self.tasks.put(at, &task);
             }
             Ok(())
         })?;
+        self.tasks.tighten();
         store.each(Space::Outbox, &mut |k, v| {
             let pending = decode(Space::Outbox, k, v)?;
             if let Some((sink, seq)) = split_pair(k).and_then(|(sink, seq)| Some((sink, u64::from_be_bytes(seq.try_into().ok()?)))) {

@@ -57,7 +57,7 @@ impl Shard {
         all.sort_unstable();
         all.dedup();
         let states: BTreeMap<PatchId, State> = all.iter().copied().zip(ground.states_of(&all)).collect();
-        let awaited = |id: &str| self.open_tasks(at).any(|t| t.item.strip_prefix("patch:") == Some(id));
+        let awaited = |id: &str| self.open_tasks(at).any(|item| item.strip_prefix("patch:") == Some(id));
         let silent = |p: &PatchId| states.get(p) == Some(&State::NotApplicable);
         let mut asked: Vec<PatchId> =
             wanted.iter().filter(|(id, _)| awaited(id)).flat_map(|(_, (places, _))| *places).copied().filter(silent).collect();

@@ -63,7 +63,7 @@ impl Due {
             range.clone().for_each(|at| self.look_at(shard, at, after));
         }
         let turning = |item: &str| change.turns_id(item);
-        let tasks = shard.open_tasks_of(range.clone()).filter(|(_, task)| self.policy || turning(&task.item));
+        let tasks = shard.open_tasks_of(range.clone()).filter(|(_, item)| self.policy || turning(item));
         let tasks: Vec<u32> = tasks.map(|(at, _)| at.0).collect();
         self.endpoints.extend(tasks);
         let episodes = shard.open_episodes(range).filter(|(_, rule, _)| turning(rule));

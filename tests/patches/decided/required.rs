@@ -20,7 +20,7 @@ fn home(patches: &[&str], lists: &[&str]) -> Home {
 }
 
 fn tasks(home: &Home) -> Vec<Task> {
-    home.daemon.shard.tasks_of(home.daemon.shard.fleet.find("a").unwrap()).cloned().collect()
+    home.daemon.shard.tasks_of(home.daemon.shard.fleet.find("a").unwrap()).collect()
 }
 
 fn states(home: &Home) -> Vec<(String, TaskState)> {
