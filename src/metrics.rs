@@ -91,8 +91,9 @@ metrics! {
     patch_states: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_patch_states", "Patches over all endpoints, by how they stand."), &["state"]);
     missing_exploited: IntGauge = IntGauge::new("muster_endpoints_missing_exploited", "Endpoints that miss a patch for something that is exploited.");
     patches_not_collected: IntGauge = IntGauge::new("muster_endpoints_patches_not_collected", "Endpoints whose scans lack what decides how patches stand.");
-    compliant: IntGauge = IntGauge::new("muster_endpoints_compliant", "Endpoints that fail no rule of high or critical severity, of those with a scan.");
-    open_episodes: IntGauge = IntGauge::new("muster_open_episodes", "Failures that are written down and not resolved.");
+    /// Not there until they were counted: none is another thing than not known.
+    compliant: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_endpoints_compliant", "Endpoints that fail no rule of high or critical severity, of those with a scan."), &[]);
+    open_episodes: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_open_episodes", "Failures that are written down and not resolved."), &[]);
     history_reach: Gauge = Gauge::new("muster_history_reach_timestamp_seconds", "The first instant of which it can be told what was.");
     patch_alerts: IntGauge = IntGauge::new("muster_patch_alerts", "Published patches that some endpoint misses.");
     exemptions: IntGaugeVec = IntGaugeVec::new(Opts::new("muster_exemptions", "Decisions that patches are not installed."), &["state"]);

@@ -174,6 +174,8 @@ pub struct Followed {
     pub group: Option<Group>,
     pub definition: u64,
     pub gauges: Gauges,
+    /// Whether they were counted at all: they are of nothing before.
+    pub counted: bool,
     /// The same while they are counted anew, of the endpoints that were.
     pub anew: Gauges,
     /// In the present hour, and in the present day.

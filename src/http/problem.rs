@@ -279,7 +279,7 @@ impl From<QuestionError> for Problem {
             QuestionError::UnknownRule(_) => Problem::new(Kind::UnknownRule, detail),
             QuestionError::UnknownPatch(_) => Problem::new(Kind::UnknownPatch, detail),
             QuestionError::TooEarly { reach } => Problem::new(Kind::BadQuestion, detail).with("reach", reach.to_string()),
-            QuestionError::Swapped => Problem::new(Kind::Busy, detail).retry_after(jitter()),
+            QuestionError::Swapped | QuestionError::Counting => Problem::new(Kind::Busy, detail).retry_after(jitter()),
         }
     }
 }

@@ -1,7 +1,10 @@
 use super::*;
 use crate::deploy::TaskState;
+use crate::history::trend::Step;
 use crate::pack::{Pack, Requirement, compile};
 use crate::policy::{Baseline, Policy};
+use crate::question::QuestionError;
+use crate::question::trends::{Question, trends};
 use crate::state::memory::MemoryStore;
 
 const SCAN: &[u8] = br#"{"format":"muster.scan/1","tables":{"sysctl":[{"key":"a","value":"1"}]}}"#;
@@ -179,8 +182,14 @@ fn a_count_of_trends_that_nobody_settles_is_ended_in_moments_in_which_nothing_el
     let (ingest, writer) = pipeline(shard, Box::new(MemoryStore::default()), metrics, Arc::default());
     let writing = std::thread::spawn(move || writer.run(|| 5));
     let runtime = tokio::runtime::Runtime::new().expect("runtime");
+    let hour = Question { group: None, step: Step::Hour, from_ms: None, to_ms: None };
+    let told = || trends(&*ingest.read(), &*MemoryStore::default().reader(), &hour, 5).map(|told| told.items.first().map(|i| i.endpoints));
+    assert!(matches!(told(), Err(QuestionError::Counting)), "what was not counted is not none");
+    assert_eq!(ingest.read().trend_gauges(), None);
     let steps = (0..).take_while(|_| runtime.block_on(ingest.tidy()).expect("a step")).count();
     assert_eq!((steps, ingest.read().trends_are_exact()), (3, true));
+    assert!(matches!(told(), Ok(Some(3))));
+    assert_eq!(ingest.read().trend_gauges().map(|g| g.endpoints), Some(3));
     drop(ingest);
     writing.join().expect("writer").expect("its end");
 }

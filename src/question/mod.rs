@@ -61,6 +61,8 @@ pub enum QuestionError {
     Unread(String),
     #[error("the packs changed while it was answered; ask again")]
     Swapped,
+    #[error("the fleet is being counted, after a start or for a new group; ask again in a second")]
+    Counting,
 }
 
 impl From<crate::state::StoreError> for QuestionError {

@@ -65,9 +65,9 @@ pub struct Item {
 /// Answers from the stored roll-ups and the open one. Those of another definition of the group are another group's.
 pub fn trends<L: Look>(look: &L, reader: &dyn Reader, question: &Question, now_ms: i64) -> Result<Told, QuestionError> {
     let (step, name) = (question.step, question.group.as_deref().unwrap_or_default());
-    let (open, groups) = look.look(|shard| {
+    let (open, followed, groups) = look.look(|shard| {
         let groups: Vec<String> = shard.policy.policy.groups.iter().map(|g| g.name.clone()).collect();
-        (shard.trend_now(name, step, now_ms), groups)
+        (shard.trend_now(name, step, now_ms), shard.follows_trend(name), groups)
     });
     if !name.is_empty() && !groups.iter().any(|g| g == name) {
         return Err(QuestionError::Bad(format!("no group `{name}` in the configuration{}", hint(name, groups.iter().map(String::as_str)))));
@@ -76,12 +76,10 @@ pub fn trends<L: Look>(look: &L, reader: &dyn Reader, question: &Question, now_m
     let from = question.from_ms.map_or(0, |ms| step.number(ms));
     let to = question.to_ms.map_or(u32::MAX, |ms| step.number(ms.saturating_add(step.ms() - 1)));
     let mut items = Vec::new();
-    // Before the first tick nobody knows which groups there are.
-    let Some(open) = open else {
-        return Err(QuestionError::Bad(format!(
-            "no trend of `{name}` is kept; it is one of more groups than `limits.trend_groups`, or too new"
-        )));
-    };
+    if !followed {
+        return Err(QuestionError::Bad(format!("no trend of `{name}` is kept: there are more groups than `limits.trend_groups`")));
+    }
+    let open = open.ok_or(QuestionError::Counting)?;
     reader.range(Space::Trends, &key(step, name, from), &mut |k, v| {
         let Some(number) = read_key(step, name, k).filter(|n| *n < to) else { return Ok(false) };
         let rollup: Rollup = decode(Space::Trends, k, v)?;

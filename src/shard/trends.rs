@@ -267,7 +267,7 @@ impl Shard {
         let more = to < self.fleet.places();
         self.trends.count = if more { Count::Before(to, classes) } else { Count::Exact };
         if !more {
-            self.trends.followed.iter_mut().for_each(|f| f.gauges = std::mem::take(&mut f.anew));
+            self.trends.followed.iter_mut().for_each(|f| (f.gauges, f.counted) = (std::mem::take(&mut f.anew), true));
         }
         more
     }
@@ -329,9 +329,14 @@ impl Shard {
         }
     }
 
-    /// The present hour or day of a group as it is so far; `""` is the whole fleet. `None`: it is not followed.
+    /// Whether the trend of a group is kept, as soon as it was counted.
+    pub fn follows_trend(&self, group: &str) -> bool {
+        group.is_empty() || self.policy.policy.groups.iter().take(self.limits.trend_groups).any(|g| g.name == group)
+    }
+
+    /// The present hour or day of a group as it is so far; `""` is the whole fleet. `None`: it is not followed, or not counted yet.
     pub fn trend_now(&self, group: &str, step: Step, now_ms: i64) -> Option<Rollup> {
-        let at = self.trends.followed.iter().position(|f| f.name() == group)?;
+        let at = self.trends.followed.iter().position(|f| f.name() == group && f.counted)?;
         let (followed, gauges) = (self.trends.followed.get(at)?, self.gauges_now(now_ms).get(at).copied()?);
         let flows = match step {
             Step::Hour => followed.hour,
@@ -345,8 +350,8 @@ impl Shard {
         matches!(self.trends.count, Count::Exact)
     }
 
-    /// Gauges of the whole fleet, without how many are fresh.
+    /// Gauges of the whole fleet, without how many are fresh. `None`: they are being counted after a start.
     pub fn trend_gauges(&self) -> Option<&Gauges> {
-        self.trends.followed.first().map(|f| &f.gauges)
+        self.trends.followed.first().filter(|f| f.counted).map(|f| &f.gauges)
     }
 }

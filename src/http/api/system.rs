@@ -146,9 +146,11 @@ fn measure(shard: &Shard, metrics: &Metrics, now_ms: i64) {
 /// What trends and history come to now.
 fn past(shard: &Shard, metrics: &Metrics) {
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    let (gauges, head) = (shard.trend_gauges().copied().unwrap_or_default(), &shard.history().head);
-    metrics.compliant.set(count(gauges.compliant));
-    metrics.open_episodes.set(count(gauges.open_episodes));
+    if let Some(gauges) = shard.trend_gauges() {
+        metrics.compliant.with_label_values::<&str>(&[]).set(count(gauges.compliant));
+        metrics.open_episodes.with_label_values::<&str>(&[]).set(count(gauges.open_episodes));
+    }
+    let head = &shard.history().head;
     let reach = head.began_ms.map_or(0, |_| head.reach_ms().0);
     metrics.history_reach.set(jiff::SignedDuration::from_millis(reach).as_secs_f64());
 }

@@ -43,6 +43,9 @@ struct ToTell {
     event: (u64, i64),
 }
 
+/// Takes one that is stored.
+pub(in crate::shard) type Take<'t> = dyn FnMut(EndpointId, &str, &Kept) + 't;
+
 impl Episodes {
     pub(in crate::shard) fn new(store_id: &str) -> Episodes {
         let ids = Prefix::new("ep", store_id);
@@ -73,9 +76,14 @@ impl Episodes {
         self.all.insert(of, small);
     }
 
-    /// After many were put in, those of a store: room that a growing tree keeps for more is given back.
-    pub(in crate::shard) fn tighten(&mut self) {
-        self.all = std::mem::take(&mut self.all).into_iter().collect();
+    /// Takes those of a store into an empty place: at once, as a tree that grows has room for as many again.
+    pub(in crate::shard) fn restore<E>(&mut self, each: impl FnOnce(&mut Take<'_>) -> Result<(), E>) -> Result<(), E> {
+        let mut all = Vec::new();
+        each(&mut |at, rule, kept| all.push(((at, self.rules.share(rule)), self.small(kept))))?;
+        self.all = all.into_iter().collect();
+        let due = self.all.iter().filter_map(|(of, small)| Some((small.to_tell.as_ref()?.due_ms, of.clone())));
+        self.to_tell = due.collect();
+        Ok(())
     }
 
     pub(in crate::shard) fn remove(&mut self, at: EndpointId, rule: &str) {
@@ -188,7 +196,14 @@ mod tests {
     fn what_is_put_in_comes_out_whole_and_by_rule() {
         let mut episodes = Episodes::new("s");
         given().iter().for_each(|(at, rule, kept)| episodes.put(EndpointId(*at), rule, kept));
-        for _ in 0..2 {
+        let mut restored = Episodes::new("s");
+        let stored = |take: &mut Take<'_>| {
+            given().iter().for_each(|(at, rule, kept)| take(EndpointId(*at), rule, kept));
+            Ok::<_, ()>(())
+        };
+        assert_eq!(restored.restore(stored), Ok(()));
+        assert_eq!(restored.to_tell, episodes.to_tell);
+        for episodes in [&episodes, &restored] {
             for (at, rule, kept) in given() {
                 assert_eq!(episodes.get(EndpointId(at), rule), Some(kept.clone()));
                 assert_eq!(episodes.is_open(EndpointId(at), rule), kept.episode.open);
@@ -197,7 +212,6 @@ mod tests {
             assert_eq!(episodes.open_of(2..4).map(|(at, rule, _)| (at.0, rule)).collect::<Vec<_>>(), [(2, "c"), (3, "a"), (3, "b")]);
             assert_eq!(episodes.get(EndpointId(4), "a"), None);
             assert_eq!(episodes.evidence.get(&given()[0].2.episode.evidence).map(Arc::strong_count), Some(6), "kept once");
-            episodes.tighten();
         }
         assert_eq!(episodes.id(17), "ep_s_17");
     }

@@ -150,25 +150,28 @@ impl Shard {
     }
 
     fn load_rest(&mut self, store: &dyn Store) -> Result<(), LoadError> {
-        store.each(Space::Episodes, &mut |k, v| {
-            let kept: Kept = decode(Space::Episodes, k, v)?;
-            if let Some((at, rule)) = split_pair(k).and_then(|(id, rule)| Some((self.fleet.find(id)?, std::str::from_utf8(rule).ok()?))) {
-                self.episodes.put(at, rule, &kept);
-            }
-            Ok(())
+        let fleet = &self.fleet;
+        self.episodes.restore(|take| {
+            store.each(Space::Episodes, &mut |k, v| {
+                let kept: Kept = decode(Space::Episodes, k, v)?;
+                if let Some((at, rule)) = split_pair(k).and_then(|(id, rule)| Some((fleet.find(id)?, std::str::from_utf8(rule).ok()?))) {
+                    take(at, rule, &kept);
+                }
+                Ok(())
+            })
         })?;
-        self.episodes.tighten();
-        store.each(Space::Tasks, &mut |k, v| {
-            let task = match v.first() {
-                Some(1) => decode_version::<OldTask>(Space::Tasks, 1, k, v)?.into(),
-                _ => decode(Space::Tasks, k, v)?,
-            };
-            if let Some(at) = split_pair(k).and_then(|(id, _)| self.fleet.find(id)) {
-                self.tasks.put(at, &task);
-            }
-            Ok(())
+        self.tasks.restore(|take| {
+            store.each(Space::Tasks, &mut |k, v| {
+                let task = match v.first() {
+                    Some(1) => decode_version::<OldTask>(Space::Tasks, 1, k, v)?.into(),
+                    _ => decode(Space::Tasks, k, v)?,
+                };
+                if let Some(at) = split_pair(k).and_then(|(id, _)| fleet.find(id)) {
+                    take(at, &task);
+                }
+                Ok(())
+            })
         })?;
-        self.tasks.tighten();
         store.each(Space::Outbox, &mut |k, v| {
             let pending = decode(Space::Outbox, k, v)?;
             if let Some((sink, seq)) = split_pair(k).and_then(|(sink, seq)| Some((sink, u64::from_be_bytes(seq.try_into().ok()?)))) {

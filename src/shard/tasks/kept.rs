@@ -44,6 +44,9 @@ struct Wanted {
     baselines: Vec<String>,
 }
 
+/// Takes one that is stored.
+pub(in crate::shard) type Take<'t> = dyn FnMut(EndpointId, &Task) + 't;
+
 impl Tasks {
     pub(in crate::shard) fn new(store_id: &str) -> Tasks {
         let (items, wanted, said) = (Pool::default(), Pool::default(), Pool::default());
@@ -88,6 +91,25 @@ impl Tasks {
 
     pub(in crate::shard) fn put(&mut self, at: EndpointId, task: &Task) {
         self.remove(at, &task.item);
+        let (of, small) = self.entry(at, task);
+        self.by_id.insert(self.ids.read(&task.id), at);
+        self.all.insert(of, small);
+    }
+
+    /// Takes those of a store into an empty place: at once, as a tree that grows has room for as many again.
+    pub(in crate::shard) fn restore<E>(&mut self, each: impl FnOnce(&mut Take<'_>) -> Result<(), E>) -> Result<(), E> {
+        let (mut all, mut ids) = (Vec::new(), Vec::new());
+        each(&mut |at, task| {
+            ids.push((self.ids.read(&task.id), at));
+            all.push(self.entry(at, task));
+        })?;
+        self.all = all.into_iter().collect();
+        self.by_id = ids.into_iter().collect();
+        Ok(())
+    }
+
+    /// One that will be kept.
+    fn entry(&mut self, at: EndpointId, task: &Task) -> (Of, Small) {
         let wanted = Wanted { action: task.action.clone(), baselines: task.baselines.clone() };
         let small = Small {
             id: self.ids.read(&task.id),
@@ -100,8 +122,7 @@ impl Tasks {
             blocked: task.blocked,
         };
         self.counts[task.state as usize] += 1;
-        self.by_id.insert(self.ids.read(&task.id), at);
-        self.all.insert((at, self.items.share(&task.item)), small);
+        ((at, self.items.share(&task.item)), small)
     }
 
     pub(in crate::shard) fn remove(&mut self, at: EndpointId, item: &str) {
@@ -109,12 +130,6 @@ impl Tasks {
             self.counts[small.state as usize] -= 1;
             self.by_id.remove(&small.id);
         }
-    }
-
-    /// After many were put in, those of a store: room that growing trees keep for more is given back.
-    pub(in crate::shard) fn tighten(&mut self) {
-        self.all = std::mem::take(&mut self.all).into_iter().collect();
-        self.by_id = std::mem::take(&mut self.by_id).into_iter().collect();
     }
 
     /// How many are in each state, in the order of [`TaskState::ALL`].
@@ -200,7 +215,13 @@ mod tests {
     fn what_is_put_in_comes_out_whole_by_item_and_by_id() {
         let mut tasks = Tasks::new("s");
         given().iter().for_each(|(at, task)| tasks.put(EndpointId(*at), task));
-        for _ in 0..2 {
+        let mut restored = Tasks::new("s");
+        let stored = |take: &mut Take<'_>| {
+            given().iter().for_each(|(at, task)| take(EndpointId(*at), task));
+            Ok::<_, ()>(())
+        };
+        assert_eq!(restored.restore(stored), Ok(()));
+        for tasks in [&tasks, &restored] {
             for (at, task) in given() {
                 assert_eq!(tasks.get(EndpointId(at), &task.item), Some(task.clone()));
                 assert_eq!(tasks.is_open(EndpointId(at), &task.item), task.state.is_open());
@@ -210,8 +231,7 @@ mod tests {
             assert_eq!(tasks.open_of(2..4).collect::<Vec<_>>(), [(EndpointId(2), "a"), (EndpointId(2), "b"), (EndpointId(3), "b")]);
             assert_eq!([1, 2, 3].map(|at| tasks.await_scan(EndpointId(at))), [false, false, true], "one that is spent awaits a person");
             assert_eq!((tasks.find("tsk_s_09"), tasks.get(EndpointId(3), "a"), tasks.get(EndpointId(2), "d")), (None, None, None));
-            assert_eq!(tasks.counts(), counted(&tasks));
-            tasks.tighten();
+            assert_eq!(tasks.counts(), counted(tasks));
         }
     }
 
