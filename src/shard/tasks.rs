@@ -71,7 +71,7 @@ impl Shard {
         now_ms: i64,
         out: &mut Applied,
     ) {
-        let before = self.tasks.get(at, item);
+        let before = self.tasks.open(at, item);
         let new = || Task {
             id: self.tasks.id(self.next_seq),
             item: item.to_owned(),
@@ -91,7 +91,7 @@ impl Shard {
 
     /// Withdraws the open tasks of an endpoint for items that are not wanted any more.
     pub(super) fn withdraw(&mut self, at: EndpointId, id: &str, wanted: impl Fn(&str) -> bool, now_ms: i64, out: &mut Applied) {
-        let gone: Vec<Task> = self.open_tasks(at).filter(|item| !wanted(item)).filter_map(|item| self.tasks.get(at, item)).collect();
+        let gone: Vec<Task> = self.open_tasks(at).filter(|item| !wanted(item)).filter_map(|item| self.tasks.open(at, item)).collect();
         for before in gone {
             if let Some((task, change)) = deploy::step(Some(&before), &Observation::NotRequired, now_ms, || before.clone()) {
                 self.keep_task(at, id, task, change, now_ms, out);

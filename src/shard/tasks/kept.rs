@@ -74,8 +74,9 @@ impl Tasks {
         self.all.get(&self.place(at, item)?)
     }
 
-    pub(in crate::shard) fn get(&self, at: EndpointId, item: &str) -> Option<Task> {
-        self.small(at, item).map(|small| self.whole(item, small))
+    /// The open one of an item: what ended is not stepped any more.
+    pub(in crate::shard) fn open(&self, at: EndpointId, item: &str) -> Option<Task> {
+        self.small(at, item).filter(|small| small.state.is_open()).map(|small| self.whole(item, small))
     }
 
     pub(in crate::shard) fn is_open(&self, at: EndpointId, item: &str) -> bool {
@@ -223,14 +224,14 @@ mod tests {
         assert_eq!(restored.restore(stored), Ok(()));
         for tasks in [&tasks, &restored] {
             for (at, task) in given() {
-                assert_eq!(tasks.get(EndpointId(at), &task.item), Some(task.clone()));
+                assert_eq!(tasks.open(EndpointId(at), &task.item), task.state.is_open().then(|| task.clone()));
                 assert_eq!(tasks.is_open(EndpointId(at), &task.item), task.state.is_open());
                 assert_eq!(tasks.find(&task.id), Some((EndpointId(at), task)));
             }
             assert_eq!(tasks.of(EndpointId(2)).map(|t| t.item).collect::<Vec<_>>(), ["a", "b", "c"]);
             assert_eq!(tasks.open_of(2..4).collect::<Vec<_>>(), [(EndpointId(2), "a"), (EndpointId(2), "b"), (EndpointId(3), "b")]);
             assert_eq!([1, 2, 3].map(|at| tasks.await_scan(EndpointId(at))), [false, false, true], "one that is spent awaits a person");
-            assert_eq!((tasks.find("tsk_s_09"), tasks.get(EndpointId(3), "a"), tasks.get(EndpointId(2), "d")), (None, None, None));
+            assert_eq!((tasks.find("tsk_s_09"), tasks.open(EndpointId(3), "a"), tasks.open(EndpointId(2), "d")), (None, None, None));
             assert_eq!(tasks.counts(), counted(tasks));
         }
     }
