@@ -104,12 +104,12 @@ fn endpoints(corpus: &Corpus, report: &mut Report) {
     });
     let [large, small] = &mut fleets;
     let round = |(shard, size, turn): &mut (Shard, u32, u32)| {
+        let from = *turn * 256;
         *turn += 1;
-        let from = *turn;
-        // Endpoints that are far from each other in memory.
         each(256, |i| {
-            let endpoint = (i + from * 256).wrapping_mul(7919) % *size;
-            upload(shard, endpoint, &documents[usize::try_from((endpoint + from) % 8).unwrap()])
+            // Endpoints that are far from each other in memory, all of them before the first one comes again; each time with another scan.
+            let (endpoint, times) = ((from + i).wrapping_mul(7919) % *size, (from + i) / *size + 1);
+            upload(shard, endpoint, &documents[usize::try_from((endpoint + times) % 8).unwrap()])
         })
     };
     report.pair("endpoints-x10", "changed scan in a fleet of 20,000 against 2,000", || round(large), || round(small));
