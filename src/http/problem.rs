@@ -77,7 +77,7 @@ kinds! {
     FeedRefused "feed-refused" 422 "the feed's content is not taken; what was there stays in use";
     EndpointLimited "endpoint-limited" 429 "the endpoint sends more than one may";
     Internal "internal" 500 "something failed inside";
-    Busy "busy" 503 "too many uploads at once";
+    Busy "busy" 503 "more to do than there is room for now";
     StorageFull "storage-full" 503 "the disk is full";
     FleetFull "fleet-full" 503 "the fleet holds as much as it may";
     NotReady "not-ready" 503 "the server is still starting";
