@@ -7,14 +7,19 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use fjall::compaction::Leveled;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::{Batch, Entries, Entry, Reader, Space, Store, StoreError, Take, Visit, segment};
 
 /// Memory for blocks of the cold that were read lately: a start reads everything once, and after that the system's cache is near.
 const CACHE_BYTES: u64 = 8 << 20;
-/// Memory that recent writes of one space take before they are sorted to disk.
-const MEMTABLE_BYTES: u64 = 16 << 20;
+/// Memory that recent writes of one space take before they are sorted to disk. This and the next two are kept with a space when it is made: one that was made
+/// before has what was here then.
+const MEMTABLE_BYTES: u64 = 8 << 20;
+/// So many of them are merged at once with what lies below, and that has room for as many tables.
+const MERGED_AT_ONCE: u8 = 8;
+const TABLE_BYTES: u64 = 32 << 20;
 const JOURNAL_BYTES: u64 = 128 << 20;
 
 /// Those of events and of history.
@@ -35,7 +40,8 @@ pub struct EmbeddedStore {
 }
 
 fn options() -> KeyspaceCreateOptions {
-    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+    let levels = Leveled::default().with_l0_threshold(MERGED_AT_ONCE).with_table_target_size(TABLE_BYTES);
+    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES).compaction_strategy(Arc::new(levels))
 }
 
 impl EmbeddedStore {
