@@ -17,7 +17,8 @@ const CACHE_BYTES: u64 = 8 << 20;
 /// Memory that recent writes of one space take before they are sorted to disk. This and the next two are kept with a space when it is made: one that was made
 /// before has what was here then.
 const MEMTABLE_BYTES: u64 = 8 << 20;
-/// So many of them are merged at once with what lies below, and that has room for as many tables.
+/// So many tables of recent writes are merged at once with the level below, which has room for as many of [`TABLE_BYTES`]. The more at once, the fewer bytes are
+/// written again.
 const MERGED_AT_ONCE: u8 = 8;
 const TABLE_BYTES: u64 = 32 << 20;
 const JOURNAL_BYTES: u64 = 128 << 20;
